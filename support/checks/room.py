@@ -1,0 +1,65 @@
+"""Where an answer is tried: a fresh server, and connections that are closed again."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Self
+
+import nats
+from nats.aio.client import Client
+
+from ..server import NatsServer
+
+PATIENCE = 2.0  # seconds to close one connection
+
+
+class Room:
+    """A server of its own for one try of one answer.
+
+    `errors` collects what went wrong in the background, for example in a learner's callback.
+    """
+
+    def __init__(self) -> None:
+        self.server = NatsServer()
+        self.errors: list[Exception] = []
+        self._clients: list[Client] = []
+
+    async def connect(self, name: str) -> Client:
+        """A connection to the room's server, called `name` there."""
+        client = await nats.connect(self.server.url, name=name, error_cb=self._note, allow_reconnect=False)
+        self._clients.append(client)
+        return client
+
+    async def settle(self, client: Client) -> None:
+        """Wait until the server has handled all that `client` sent so far."""
+        # One flush is not enough: nats-py sends its PING ahead of what it still holds back.
+        await client.flush()
+        await client.flush()
+
+    def listeners(self, subject: str) -> list[tuple[str, str | None]]:
+        """Who is subscribed to just `subject`, as the server sees it: sorted (client, queue group)."""
+        return sorted(
+            (
+                (connection.label, each.queue)
+                for connection in self.server.monitor.connz().connections
+                for each in connection.subscriptions
+                if each.subject == subject
+            ),
+            key=lambda found: (found[0], found[1] or ""),
+        )
+
+    async def _note(self, error: Exception) -> None:
+        self.errors.append(error)
+
+    async def __aenter__(self) -> Self:
+        self.server.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        try:
+            for client in self._clients:
+                with suppress(Exception):  # a learner may have closed or broken it
+                    await asyncio.wait_for(client.close(), PATIENCE)
+        finally:
+            self.server.close()
