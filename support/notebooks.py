@@ -55,6 +55,7 @@ def execute(path: Path, *, store: bool = False, done: Callable[[], None] = lambd
         notebook,
         timeout=CELL_TIMEOUT,
         kernel_name="python3",
+        extra_arguments=["--log-level=ERROR", "--HistoryManager.enabled=False"],
         resources={"metadata": {"path": str(path.parent)}},
         record_timing=False,
         coalesce_streams=True,

@@ -16,5 +16,6 @@ async def until(condition: Callable[[], object], *, timeout: float = 5.0) -> Non
     Other tasks run meanwhile.
     """
     async with asyncio.timeout(timeout):
-        while not condition():
+        # A look now and then, since the condition may be a server's, which sets no event here.
+        while not condition():  # noqa: ASYNC110
             await asyncio.sleep(POLL)

@@ -124,9 +124,7 @@ async def asks_again(room: Room, ask: Ask) -> str:
         async with asyncio.timeout(2 * REPLY):
             await ask(client, "NOBODY.HERE", b"hello?")
     except NoRespondersError:
-        return (
-            "20 requests, 20 replies, though one instance hangs; and where nobody listens, you say so at once"
-        )
+        return "20 requests, 20 replies, though one instance hangs; no waiting where nobody listens"
     except TimeoutError:
         raise NotYet("where nobody listens, asking again is no use: let NoRespondersError through") from None
     raise NotYet("where nobody listens there is no reply: let NoRespondersError through")

@@ -30,7 +30,7 @@ ROLE = SimpleNamespace(
     faint="#DDE1E7",
 )
 WIDTH = 8.0  # inches: the width of a notebook's output at 100 dpi
-HEAD = 0.62  # inches for title and line below it
+HEAD = 0.52  # inches for title and line below it
 
 _SETTINGS: Any = {
     "figure.dpi": 100,
@@ -38,6 +38,7 @@ _SETTINGS: Any = {
     "figure.facecolor": "white",
     "font.family": "DejaVu Sans",  # it comes with matplotlib: the same everywhere
     "font.size": 10,
+    "axes.titlesize": 10,
     "text.color": ROLE.ink,
     "axes.edgecolor": ROLE.quiet,
     "axes.labelcolor": ROLE.ink,

@@ -32,7 +32,7 @@ def sequence(wire: Wire, title: str, *, text: str | None = None, most: int = MOS
     drawn = "what crossed the wire, from the server's own trace; time in milliseconds, in the margin"
     if len(frames) > most:
         drawn += f"; {len(frames) - most} later messages not drawn"
-    height = ROW * (min(len(frames), most) + 1.5)
+    height = ROW * (min(len(frames), most) + 1.2)
     with picture(title, drawn=drawn, text=text or describe(wire), height=height) as axes:
         _draw(axes, lanes, frames[:most])
 
@@ -81,6 +81,9 @@ def _label(frame: Frame, *, tail: int = 3) -> str:
 
 def _lanes(wire: Wire, frames: list[Frame]) -> list[str]:
     clients = {frame.client for frame in frames}
+    chosen = {wire.subscriptions.get((frame.client, frame.sid)) for frame in frames if frame.op == "MSG"}
+    # Of a queue group all members are drawn, so that one sees who was not chosen.
+    clients |= {client for (client, _), each in wire.subscriptions.items() if each[1] and each in chosen}
     right = {client for (client, _), (subject, _) in wire.subscriptions.items() if not is_inbox(subject)}
     return [*sorted(clients - right), SERVER, *sorted(clients & right)]
 
@@ -117,5 +120,5 @@ def _draw(axes: Axes, lanes: list[str], frames: list[Frame]) -> None:
             )  # fmt: skip
         axes.text(margin, row, f"{frame.time * 1000:.1f}", color=ROLE.quiet, fontsize=8, va="center")
     axes.set_xlim(margin, len(lanes) - 0.4)
-    axes.set_ylim(len(frames) + 0.5, -0.5)
+    axes.set_ylim(len(frames) + 0.6, -0.45)
     axes.axis("off")

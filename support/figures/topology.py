@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
+from ..monitor import Connection
 from ..server import NatsServer
 from ..wire import is_inbox
 from .look import ROLE, picture
 
 ROW = 0.42  # inches for one client
 MOST = 12  # clients on each side
+SUBJECTS = 2  # of one client that are named
 BOX = 0.8  # rows that a queue group's box takes beside its members
 SENDER_X, SERVER_X, BEND_X, LABEL_X, SUBSCRIBER_X = 0.1, 0.36, 0.47, 0.6, 0.86  # fractions of the width
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Interest:
-    """One client's subscription, as it is drawn."""
+    """What one client subscribes to: one subject in a queue group, or all its plain subjects."""
 
-    queue: str | None
+    queue: str
     subject: str
     client: str
 
@@ -36,15 +39,7 @@ def topology(server: NatsServer, title: str, *, text: str | None = None) -> None
         text: the picture in words, true for every run; None lists who subscribes to what.
     """
     connections = server.monitor.connz().connections
-    interests = sorted(
-        (
-            Interest(each.queue, each.subject, connection.label)
-            for connection in connections
-            for each in connection.subscriptions
-            if not is_inbox(each.subject)
-        ),
-        key=lambda each: (each.queue or "", each.subject, each.client),
-    )
+    interests = sorted(each for connection in connections for each in _interests(connection))
     senders = sorted({connection.label for connection in connections} - {each.client for each in interests})
     rows = max(len(senders[:MOST]), len(interests[:MOST]) + _boxes(interests[:MOST]) * BOX, 2)
     drawn = "the server's live connections (/connz); dashed: a subscription"
@@ -63,6 +58,16 @@ def describe(senders: list[str], interests: list[Interest]) -> str:
         group = f", in queue group {each.queue}" if each.queue else ""
         lines.append(f"{each.client} subscribes to {each.subject}{group}")
     return "\n".join(("Connected to nats-server:", *(lines or ["nobody"])))
+
+
+def _interests(connection: Connection) -> Iterator[Interest]:
+    found = [each for each in connection.subscriptions if not is_inbox(each.subject)]
+    for each in found:
+        if each.queue:
+            yield Interest(each.queue, each.subject, connection.label)
+    if plain := sorted(each.subject for each in found if not each.queue):
+        more = ", …" if len(plain) > SUBJECTS else ""
+        yield Interest("", ", ".join(plain[:SUBJECTS]) + more, connection.label)
 
 
 def _boxes(interests: list[Interest]) -> int:
