@@ -50,10 +50,17 @@ def run(command: list[str], lock: int | None) -> "subprocess.Popen[bytes]":
         command,
         stdin=subprocess.DEVNULL,
         stdout=2,
-        # The command inherits the lock, so it is held exactly as long as the command lives.
+        # The command inherits the lock, which is thus held until it ends, even if the guard is killed.
         pass_fds=() if lock is None else (lock,),
         preexec_fn=die_with_guard if sys.platform == "linux" else None,
     )
+
+
+def reap(child: "subprocess.Popen[bytes]", lock: int | None) -> None:
+    """See to it that the command, once it has ended, neither looks alive nor holds the lock."""
+    child.wait()
+    if lock is not None:
+        os.close(lock)
 
 
 def end(child: "subprocess.Popen[bytes]") -> None:
@@ -78,8 +85,10 @@ def main(directory: str, lock_path: str, *command: str) -> int:
         print(f"cannot run {command[0]}: {error.strerror}", flush=True)
         return 1
     print(child.pid, flush=True)
-    # Reaped at once, whoever ends it: until then its pid would look alive.
-    threading.Thread(target=child.wait, daemon=True).start()
+    if lock is not None and sys.platform != "win32":
+        os.close(lock)  # the command has it
+        lock = None
+    threading.Thread(target=reap, args=(child, lock), daemon=True).start()
     sent = b"keep"
     try:
         sent = os.read(0, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -59,7 +60,8 @@ class Child:
         lock: Path | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        directory = directory or Path(tempfile.mkdtemp(prefix=PREFIX))
+        given = directory is not None
+        self._directory = directory = directory or Path(tempfile.mkdtemp(prefix=PREFIX))
         self.log = log or directory / "log"
         guard = [sys.executable, "-I", "-S", GUARD, directory, lock or ""]
         with self.log.open("ab") as output:
@@ -71,18 +73,16 @@ class Child:
                 env={**os.environ, **(environment or {})},
                 **_APART,
             )
-        self._release = weakref.finalize(self, _release, self._guard, keep=False)
+        self._release = weakref.finalize(self, _release, self._guard, directory)
         assert self._guard.stdout
         with self._guard.stdout as pipe:
             said = pipe.readline().decode().strip()
-        self._process = self._handle(said)
-
-    def _handle(self, said: str) -> psutil.Process | None:
+        self._process: psutil.Process | None = None
         if said.isdigit():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                return psutil.Process(int(said))
-            return None  # it has already ended
-        self.close(keep=True)
+            with contextlib.suppress(psutil.NoSuchProcess):  # it may have ended already
+                self._process = psutil.Process(int(said))
+            return
+        self.close(keep=given)
         if said == "locked":
             raise LockedError("another process holds the lock")
         raise ChildError(said or "the guard process ended unexpectedly")
@@ -124,7 +124,7 @@ class Child:
     def close(self, *, keep: bool = False) -> None:
         """End it if it still runs, and remove `directory` unless `keep`. May be called again."""
         if self._release.detach():
-            _release(self._guard, keep=keep)
+            _release(self._guard, None if keep else self._directory)
 
     def __enter__(self) -> Self:
         return self
@@ -144,9 +144,12 @@ _APART: dict[str, Any] = (
 )
 
 
-def _release(guard: subprocess.Popen[bytes], *, keep: bool) -> None:
+def _release(guard: subprocess.Popen[bytes], remove: Path | None) -> None:
     assert guard.stdin
     with contextlib.suppress(BrokenPipeError), guard.stdin as life_line:
-        if keep:
+        if not remove:
             life_line.write(b"k")
     guard.wait(PATIENCE)
+    if remove:
+        # The guard has done it, unless it was killed.
+        shutil.rmtree(remove, ignore_errors=True)

@@ -14,7 +14,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import sysconfig
@@ -205,12 +204,20 @@ class NatsServer:
 
     def reload(self, *, debug: bool | None = None, trace: bool | None = None) -> None:
         """Change what goes into the log while it runs, and return when that is in force (SIGHUP)."""
+        running, number = self._running(), _unix_signal("SIGHUP", "a reload")
         self._debug = self._debug if debug is None else debug
         self._trace = self._trace if trace is None else trace
         self._write_config()
         seen = self.log_file.stat().st_size
-        self._running().signal(_unix_signal("SIGHUP", "a reload"))
-        _wait(lambda: "Reloaded server configuration" in self._log_from(seen), "reload")
+
+        def reloaded() -> bool:
+            said = self._log_from(seen)
+            if failed := re.search(r"Failed to reload server configuration: (.*)", said):
+                raise ServerError(f"nats-server refused to reload its configuration: {failed[1]}")
+            return "Reloaded server configuration" in said
+
+        running.signal(number)
+        _wait(reloaded, "reload")
 
     def __repr__(self) -> str:
         state = f"at {self.url}, pid {self.pid}" if self.pid else "not running"
@@ -249,6 +256,8 @@ class NatsServer:
     def _write_config(self) -> None:
         assert self._directory
         lines = [f"debug: {str(self._debug).lower()}", f"trace: {str(self._trace).lower()}"]
+        if self.name:
+            lines.append(f"server_name: {json.dumps(self.name)}")
         if isinstance(self._config, Path):
             # nats-server takes an included path as relative, always.
             path = os.path.relpath(self._config.resolve(), self._directory.resolve())
@@ -261,8 +270,6 @@ class NatsServer:
         assert self._directory
         command: list[str | Path] = [binary, "-a", HOST, "-p", str(self._port or -1), "-m", "-1"]
         command += ["-c", self._directory / "server.conf", "--ports_file_dir", self._directory]
-        if self.name:
-            command += ["-n", self.name]
         if self.jetstream:
             command += ["-js", "-sd", self._store_dir or self._directory / "store"]
         if self._child:
@@ -280,17 +287,23 @@ class NatsServer:
             if child.pid is None:
                 raise ServerError("it ended before it was ready")
             for path in directory.glob("*.ports"):
-                with suppress(json.JSONDecodeError):  # not yet written to its end
+                with suppress(json.JSONDecodeError, FileNotFoundError):  # not yet written to its end
                     ports.update(json.loads(path.read_text()))
             return bool(ports)
 
+        def healthy() -> bool:
+            # Asked over HTTP: a client to try it with would be seen in the server's log and counts.
+            with suppress(OSError):
+                return monitor.get("/healthz")["status"] == "ok"
+            return False
+
         _wait(reported, "become ready")
-        self._port = int(ports["nats"][0].rpartition(":")[2])
-        self._monitor = Monitor(ports["monitoring"][0])
+        monitor = Monitor(ports["monitoring"][0])
         if self._config:
             _refuse_other_addresses(child)
-        with socket.create_connection((HOST, self._port), timeout=PATIENCE) as client:
-            client.recv(4)  # the beginning of INFO, the server's first word
+        _wait(healthy, "become healthy")
+        self._port = int(ports["nats"][0].rpartition(":")[2])
+        self._monitor = monitor
 
     def _explain(self, error: BaseException) -> BaseException:
         """The error that tells the reader why the start failed, with the end of the log."""

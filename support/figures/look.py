@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -40,6 +41,7 @@ _SETTINGS: Any = {
     "font.size": 10,
     "axes.titlesize": 10,
     "text.color": ROLE.ink,
+    "text.parse_math": False,  # a $ in a payload is a $
     "axes.edgecolor": ROLE.quiet,
     "axes.labelcolor": ROLE.ink,
     "axes.spines.top": False,
@@ -75,8 +77,10 @@ def picture(
         rows, columns: how many axes; the block gets what `plt.subplots` returns.
     """
     whole = height + HEAD
-    with plt.rc_context(_SETTINGS):
+    with plt.rc_context(_SETTINGS), warnings.catch_warnings():
         figure, axes = plt.subplots(rows, columns, figsize=(WIDTH, whole))
+        # A character that the font lacks is drawn as a box, and that is enough said.
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
         try:
             yield axes
             figure.tight_layout(rect=(0, 0, 1, 1 - HEAD / whole))

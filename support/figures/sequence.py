@@ -73,7 +73,8 @@ def _label(frame: Frame, *, tail: int = 3) -> str:
     if frame.op == "SUB" and frame.queue:
         words.append(f"queue {frame.queue}")
     if frame.op in ("PUB", "MSG"):
-        content = frame.payload.decode("utf-8", "backslashreplace")
+        content = frame.payload[: 4 * PAYLOAD].decode("utf-8", "backslashreplace")
+        content = "".join(c if c.isprintable() else repr(c)[1:-1] for c in content)
         content = content if len(content) <= PAYLOAD else f"{content[:PAYLOAD]}…"
         words.append(f"“{content}”")
     return " ".join(words)

@@ -1,0 +1,247 @@
+import asyncio
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import NoRespondersError
+from nats.errors import TimeoutError as NatsTimeoutError
+
+from support.checks import NotYet, Room, Verdict, check, part3
+from support.checks.check import Check
+
+
+@check(deadline=1)
+async def calls_it(room: Room, answer: Callable[..., Awaitable[str]]) -> str:
+    """The answer returns "right"."""
+    if (found := await answer(room)) != "right":
+        raise NotYet(f"you returned {found!r}")
+    return "it was right"
+
+
+def verdict(given: Check, answer: object) -> Verdict:
+    return asyncio.run(given.evaluate(answer))
+
+
+async def right(_: Room) -> str:
+    return "right"
+
+
+async def wrong(_: Room) -> str:
+    return "wrong"
+
+
+async def broken(_: Room) -> str:
+    return str(1 / 0)
+
+
+async def forever(_: Room) -> None:
+    await asyncio.sleep(60)
+
+
+async def blocks(_: Room) -> None:
+    while True:
+        pass
+
+
+async def swallows(_: Room) -> None:
+    while True:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            if asyncio.current_task().cancelling() > 1:  # type: ignore[union-attr]
+                raise
+
+
+async def closes(room: Room) -> str:
+    client = await room.connect("mine")
+    await client.close()
+    room.server.close()
+    return "right"
+
+
+async def breaks_in_the_background(room: Room) -> str:
+    async def callback(_: Msg) -> None:
+        raise ValueError("in the callback")
+
+    client = await room.connect("mine")
+    await client.subscribe("S", cb=callback)
+    await client.publish("S")
+    await room.settle(client)
+    await asyncio.sleep(0.1)
+    return "wrong"
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (right, "✓ it was right"),
+        (wrong, "not yet: you returned 'wrong'"),
+        (None, "not yet: there is nothing to check so far"),
+        (..., "not yet: there is nothing to check so far"),
+        (42, "not yet: your code raised TypeError: 'int' object is not callable"),
+        (broken, "not yet: your code raised ZeroDivisionError: division by zero (line "),
+        (forever, "not yet: no result within 1 s"),
+        (swallows, "not yet: no result within 1 s"),
+        (closes, "✓ it was right"),
+        (
+            breaks_in_the_background,
+            "not yet: you returned 'wrong'; your code raised ValueError: in the callback",
+        ),
+    ],
+)
+def test_a_check_says_one_line_whatever_the_answer_does(answer: object, said: str) -> None:
+    begin = time.monotonic()
+    line = str(verdict(calls_it, answer))
+    assert line.startswith(said)
+    assert "\n" not in line
+    assert time.monotonic() - begin < 5
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs SIGALRM")
+def test_an_answer_that_blocks_everything_is_interrupted() -> None:
+    assert "neither ends nor awaits" in str(verdict(calls_it, blocks))
+
+
+def test_a_call_prints_the_verdict(capsys: pytest.CaptureFixture[str]) -> None:
+    asyncio.run(calls_it(right))
+    assert capsys.readouterr().out == "✓ it was right\n"
+
+
+def test_tasks_that_an_answer_left_are_ended() -> None:
+    left: list[asyncio.Task[None]] = []
+
+    async def leaves(_: Room) -> str:
+        left.append(asyncio.create_task(asyncio.sleep(60)))
+        return "right"
+
+    async def run() -> bool:
+        await calls_it.evaluate(leaves)
+        return left[0].cancelled()
+
+    assert asyncio.run(run())
+
+
+# -- the exercises of part 3: a wrong answer fails for the right reason ---------------------------
+
+
+async def worker_right(nc: Client, done: list[bytes]) -> None:
+    async def handle(msg: Msg) -> None:
+        done.append(msg.data)
+
+    await nc.subscribe("JOBS.resize", queue="any", cb=handle)
+
+
+async def worker_alone(nc: Client, done: list[bytes]) -> None:
+    async def handle(msg: Msg) -> None:
+        done.append(msg.data)
+
+    await nc.subscribe("JOBS.resize", cb=handle)
+
+
+async def worker_in_three_groups(nc: Client, done: list[bytes]) -> None:
+    async def handle(msg: Msg) -> None:
+        done.append(msg.data)
+
+    await nc.subscribe("JOBS.resize", queue=f"group-{id(done)}", cb=handle)
+
+
+async def worker_elsewhere(nc: Client, done: list[bytes]) -> None:
+    await nc.subscribe("JOBS.other", queue="any")
+
+
+async def worker_forgetful(nc: Client, done: list[bytes]) -> None:
+    async def handle(_: Msg) -> None:
+        pass
+
+    await nc.subscribe("JOBS.resize", queue="any", cb=handle)
+
+
+def service(reply: Callable[[Msg], bytes | None]) -> Callable[[Client], Awaitable[None]]:
+    async def start(nc: Client) -> None:
+        async def answer(msg: Msg) -> None:
+            if (said := reply(msg)) is not None:
+                await msg.respond(said)
+
+        await nc.subscribe("MATH.square", cb=answer)
+
+    return start
+
+
+def square(msg: Msg) -> bytes:
+    return str(int(msg.data) ** 2).encode()
+
+
+def square_or_error(msg: Msg) -> bytes:
+    try:
+        return square(msg)
+    except ValueError:
+        return b"error"
+
+
+def listeners(server: Any, subject: str) -> list[str]:
+    found = server.monitor.connz().connections
+    return sorted(each.name for each in found if any(s.subject == subject for s in each.subscriptions))
+
+
+async def ask_once(nc: Client, subject: str, payload: bytes) -> Msg:
+    return await nc.request(subject, payload, timeout=0.2)
+
+
+async def ask_patiently(nc: Client, subject: str, payload: bytes) -> Msg:
+    for _ in range(20):
+        try:
+            return await nc.request(subject, payload, timeout=0.2)
+        except NatsTimeoutError:
+            continue
+    raise TimeoutError
+
+
+async def ask_for_ever(nc: Client, subject: str, payload: bytes) -> Msg:
+    while True:
+        try:
+            return await nc.request(subject, payload, timeout=0.2)
+        except (TimeoutError, NoRespondersError):
+            await asyncio.sleep(0.01)
+
+
+async def ask_for_bytes(nc: Client, subject: str, payload: bytes) -> bytes:
+    return (await ask_patiently(nc, subject, payload)).data
+
+
+async def ask_quietly(nc: Client, subject: str, payload: bytes) -> Msg | None:
+    try:
+        return await ask_patiently(nc, subject, payload)
+    except NoRespondersError:
+        return None
+
+
+@pytest.mark.parametrize(
+    ("given", "answer", "said"),
+    [
+        (part3.shares_the_work, worker_right, "✓ 30 jobs, each handled once, by 3 workers"),
+        (part3.shares_the_work, worker_alone, "handled 3 times"),
+        (part3.shares_the_work, worker_in_three_groups, "handled 3 times"),
+        (part3.shares_the_work, worker_elsewhere, "0 of 3 workers listen on JOBS.resize"),
+        (part3.shares_the_work, worker_forgetful, "30 of 30 jobs were not appended"),
+        (part3.squares, service(square_or_error), "✓ 7 → 49"),
+        (part3.squares, service(square), "no answer to b'seven'"),
+        (part3.squares, service(lambda _: b"49"), "the answer to b'-3' was b'49', and should be b'9'"),
+        (part3.squares, service(lambda _: None), "no answer to b'7'"),
+        (part3.names_the_listeners, listeners, "✓ audit and store"),
+        (part3.names_the_listeners, lambda server, subject: ["audit", "store"], "for JOBS.resize"),
+        (part3.names_the_listeners, lambda server, subject: None, "you returned None"),
+        (part3.asks_again, ask_patiently, "✓ 20 requests, 20 replies"),
+        (part3.asks_again, ask_once, "failed after a time-out: ask again"),
+        (part3.asks_again, ask_for_ever, "let NoRespondersError through"),
+        (part3.asks_again, ask_for_bytes, "you returned b'rain'"),
+        (part3.asks_again, ask_quietly, "let NoRespondersError through"),
+    ],
+)
+def test_part_3_judges_what_an_answer_does(given: Check, answer: object, said: str) -> None:
+    found = verdict(given, answer)
+    assert said in str(found)
+    assert found.ok == said.startswith("✓")
