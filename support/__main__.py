@@ -54,6 +54,7 @@ def run(parts: Parts = None) -> None:
 def save(parts: Parts = None) -> None:
     """Execute notebooks and store their outputs in the files, if all of their cells ran."""
     _execute(parts, store=True)
+    notebooks.README_PICTURE.write_bytes(notebooks.readme_picture())
 
 
 @app.command(epilog="Example: `python -m support doctor` before a class, on each machine.")

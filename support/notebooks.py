@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "notebooks"
 CELL_TIMEOUT = 60  # seconds
+README_PICTURE = ROOT / "picture.png"  # drawn by the cell "ha-picture" of part 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,13 @@ def execute(path: Path, *, store: bool = False, done: Callable[[], None] = lambd
         tidy(notebook)
         nbformat.write(notebook, path)
     return Result(path, code_cells(path), time.perf_counter() - begin, error)
+
+
+def readme_picture(folder: Path = FOLDER) -> bytes:
+    """The picture that stands in the README, as part 3 holds it."""
+    notebook = nbformat.read(folder / "03_server_and_patterns.ipynb", as_version=4)
+    (cell,) = (cell for cell in notebook.cells if cell.id == "ha-picture")
+    return base64.b64decode(cell.outputs[0].data["image/png"])
 
 
 def tidy(notebook: Any) -> None:

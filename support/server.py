@@ -294,7 +294,7 @@ class NatsServer:
         def healthy() -> bool:
             # Asked over HTTP: a client to try it with would be seen in the server's log and counts.
             with suppress(OSError):
-                return monitor.get("/healthz")["status"] == "ok"
+                return bool(monitor.get("/healthz")["status"] == "ok")
             return False
 
         _wait(reported, "become ready")

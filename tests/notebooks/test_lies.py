@@ -1,0 +1,56 @@
+"""A printed fact that is changed by hand makes the tests fail: each one, in each notebook."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from support import notebooks
+
+
+def lie(notebook: nbformat.NotebookNode) -> set[str]:
+    """Change one character in each text of each output; return the cells, as nbval names them."""
+    changed = set()
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    for number, cell in enumerate(code):
+        for output in cell.outputs:
+            if output.output_type == "stream":
+                output.text = another(output.text)
+            elif output.output_type == "error":
+                output.evalue = another(output.evalue)
+            elif "text/plain" in output.get("data", {}):
+                output.data["text/plain"] = another(output.data["text/plain"])
+            changed.add(f"Cell {number}")
+    return changed
+
+
+def another(text: str) -> str:
+    """The text with its last digit or letter replaced: a "2" by a "3", "True" by "Trua"."""
+    place = max(found.start() for found in re.finditer(r"\w", text))
+    return text[:place] + ("3" if text[place] != "3" else "4") + text[place + 1 :]
+
+
+@pytest.mark.parametrize("path", notebooks.find(), ids=lambda path: path.stem)
+def test_every_changed_output_is_found(path: Path, tmp_path: Path) -> None:
+    shutil.copytree(path.parent, tmp_path / "notebooks", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+    copy = tmp_path / "notebooks" / path.name
+    notebook = nbformat.read(copy, as_version=4)
+    changed = lie(notebook)
+    nbformat.write(notebook, copy)
+    assert len(changed) > 10
+    options = ["--nbval", "--nbval-current-env", "--nbval-cell-timeout=60", "-p", "no:cacheprovider"]
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, "-rfp", "--tb=no", "--rootdir", str(tmp_path), str(copy)],
+        capture_output=True,
+        text=True,
+        timeout=170,
+        check=False,
+    )
+    failed = set(re.findall(r"^FAILED .*::(Cell \d+)", run.stdout, re.MULTILINE))
+    passed = set(re.findall(r"^PASSED .*::(Cell \d+)", run.stdout, re.MULTILINE))
+    assert failed == changed, run.stdout[-2000:]
+    assert passed, "the cells without a changed output still pass"

@@ -1,0 +1,75 @@
+from pathlib import Path
+
+import nbformat
+import pytest
+from typer.testing import CliRunner
+
+from support import notebooks
+from support.__main__ import app
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A small series: part 1 works, part 2 fails."""
+    write(tmp_path / "01_good.ipynb", "# Part 1 · Good", "print(1 + 1)", "2")
+    write(tmp_path / "02_bad.ipynb", "# Part 2 · Bad", "1 / 0")
+    monkeypatch.setattr(notebooks, "README_PICTURE", tmp_path / "picture.png")
+    monkeypatch.setattr(notebooks, "find", lambda: sorted(tmp_path.glob("*.ipynb")))
+    return tmp_path
+
+
+def write(path: Path, title: str, *sources: str) -> None:
+    v4 = nbformat.v4
+    cells = [v4.new_markdown_cell(title), *(v4.new_code_cell(source) for source in sources)]
+    nbformat.write(v4.new_notebook(cells=cells), path)
+
+
+def outputs(path: Path) -> list[str]:
+    found = (cell.outputs[0] for cell in nbformat.read(path, 4).cells if cell.get("outputs"))
+    return [each.text if each.output_type == "stream" else each.data["text/plain"] for each in found]
+
+
+def test_run_tells_part_title_cells_and_success(folder: Path) -> None:
+    before = (folder / "01_good.ipynb").read_bytes()
+    result = CliRunner().invoke(app, ["run", "1"])
+    assert result.exit_code == 0, result.output
+    row = next(line for line in result.output.splitlines() if "Good" in line)
+    assert row.split()[1::2][:3] == ["1", "Good", "2"]
+    assert "✓" in row
+    assert (folder / "01_good.ipynb").read_bytes() == before
+
+
+def test_run_fails_if_one_part_fails_and_says_how(folder: Path) -> None:
+    result = CliRunner().invoke(app, ["run"])
+    assert result.exit_code == 1
+    assert "ZeroDivisionError" in result.output
+
+
+def test_save_stores_outputs_only_if_all_cells_ran(folder: Path) -> None:
+    before = (folder / "02_bad.ipynb").read_bytes()
+    assert CliRunner().invoke(app, ["save"]).exit_code == 1
+    assert (folder / "02_bad.ipynb").read_bytes() == before
+    saved = nbformat.read(folder / "01_good.ipynb", 4)
+    assert outputs(folder / "01_good.ipynb") == ["2\n", "2"]
+    assert saved.metadata.language_info == {"name": "python"}
+    assert [cell.execution_count for cell in saved.cells if cell.cell_type == "code"] == [1, 2]
+
+
+def test_a_second_save_changes_nothing(folder: Path) -> None:
+    CliRunner().invoke(app, ["save", "1"])
+    first = (folder / "01_good.ipynb").read_bytes()
+    CliRunner().invoke(app, ["save", "1"])
+    assert (folder / "01_good.ipynb").read_bytes() == first
+
+
+def test_a_part_that_is_still_to_come_is_named(folder: Path) -> None:
+    result = CliRunner().invoke(app, ["run", "9"])
+    assert result.exit_code == 2
+    assert "part 9 is still to come" in result.output
+
+
+@pytest.mark.parametrize("command", ["lab", "run", "save", "doctor"])
+def test_every_command_has_help_with_an_example(command: str) -> None:
+    result = CliRunner().invoke(app, [command, "--help"])
+    assert result.exit_code == 0
+    assert "Example" in result.output
