@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+import secrets
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -13,10 +15,12 @@ from nats.errors import NoRespondersError
 
 from ..server import NatsServer
 from ..waiting import until
+from ..wire import is_inbox
 from .check import NotYet, check
 from .room import Room
 
 REPLY = 1.0  # seconds to wait for one reply
+AT_ONCE = 0.3  # seconds
 QUIET = 0.2  # seconds in which nothing more must come
 
 Worker = Callable[[Client, list[bytes]], Awaitable[None]]
@@ -35,19 +39,26 @@ async def shares_the_work(room: Room, worker: Worker) -> str:
         await room.settle(client)
     present = room.listeners("JOBS.resize")
     if {name for name, _ in present} != set(done):
-        raise NotYet(f"{len(present)} of 3 workers listen on JOBS.resize: subscribe to it")
+        raise NotYet(f"{len(present)} of 3 workers listen on JOBS.resize: {_instead(room)}")
     producer = await room.connect("producer")
     jobs = [f"job {number}".encode() for number in range(30)]
     for job in jobs:
         await producer.publish("JOBS.resize", job)
     await room.settle(producer)
     await _quiet(lambda: sum(map(len, done.values())))
-    handled = Counter(job for mine in done.values() for job in mine)
+    everything = [job for mine in done.values() for job in mine]
+    if other := [job for job in everything if not isinstance(job, bytes)]:
+        raise NotYet(
+            f"append the data of the message, which is bytes; `done` got a {type(other[0]).__name__}"
+        )
+    handled = Counter(everything)
     if missing := len(set(jobs) - set(handled)):
         raise NotYet(f"{missing} of 30 jobs were not appended to `done`")
     if (times := max(handled.values())) > 1:
         raise NotYet(f"a job was handled {times} times, once by each worker that got it: make them one group")
     groups = {queue for _, queue in present}
+    if len(groups) > 1 or None in groups:
+        raise NotYet("let the server share the jobs: subscribe with the same queue in each worker")
     return f"30 jobs, each handled once, by 3 workers in queue group {groups.pop()}"
 
 
@@ -55,15 +66,22 @@ async def shares_the_work(room: Room, worker: Worker) -> str:
 async def squares(room: Room, service: Service) -> str:
     """A service on MATH.square answers numbers with their squares, and everything else with b"error"."""
     client = await room.connect("client")
-    await service(provider := await room.connect("service"))
+    provider = await room.connect("service")
+    try:
+        async with asyncio.timeout(REPLY):
+            await service(provider)
+    except TimeoutError:
+        raise NotYet("your function must return once it has subscribed: use a callback") from None
     await room.settle(provider)
     if not room.listeners("MATH.square"):
-        raise NotYet("nobody listens on MATH.square: subscribe to it with a callback")
+        raise NotYet(f"nobody listens on MATH.square: {_instead(room)}")
     for question, right in (b"7", b"49"), (b"-3", b"9"), (b"seven", b"error"), (b"8", b"64"):
         try:
             answer = (await client.request("MATH.square", question, timeout=REPLY)).data
         except TimeoutError:
-            raise NotYet(f"no answer to {question!r}: each request wants one, with msg.respond") from None
+            raise NotYet(f"no answer to {question!r}: each request wants one, with message.respond") from None
+        except NoRespondersError:
+            raise NotYet(f"before {question!r} your service was gone: it must survive each request") from None
         if answer != right:
             raise NotYet(f"the answer to {question!r} was {answer!r}, and should be {right!r}")
     return "7 → 49, -3 → 9, seven → error, and it was still there for 8 → 64"
@@ -72,38 +90,52 @@ async def squares(room: Room, service: Service) -> str:
 @check()
 async def names_the_listeners(room: Room, listeners: Listeners) -> str:
     """A function names the clients that subscribed to a subject, from the server's own view."""
+    if inspect.iscoroutinefunction(listeners):
+        raise NotYet("a plain def will do here: the monitoring endpoints need no await")
+    number = secrets.randbelow(900) + 100  # so that only the server can know the names
     for name, subject, queue in (
-        ("store", "ORDERS.new", ""),
-        ("audit", "ORDERS.new", ""),
-        ("worker-1", "JOBS.resize", "resizers"),
-        ("worker-2", "JOBS.resize", "resizers"),
+        (f"store-{number}", "ORDERS.new", ""),
+        (f"audit-{number}", "ORDERS.new", ""),
+        (f"branch-{number}", "ORDERS.new.eu", ""),
+        (f"worker-{number}", "JOBS.resize", "resizers"),
+        (f"worker-{number + 1}", "JOBS.resize", "resizers"),
     ):
         client = await room.connect(name)
         await client.subscribe(subject, queue=queue)
         await room.settle(client)
     await room.connect("idle")
     for subject, right in (
-        ("ORDERS.new", ["audit", "store"]),
-        ("JOBS.resize", ["worker-1", "worker-2"]),
+        ("ORDERS.new", [f"audit-{number}", f"store-{number}"]),
+        ("JOBS.resize", [f"worker-{number}", f"worker-{number + 1}"]),
         ("NOBODY", []),
     ):
         found = listeners(room.server, subject)
+        if not isinstance(found, list):
+            raise NotYet(f"a sorted list of names was expected, and you returned {found!r}")
+        if missing := set(right) - set(found):
+            kinds = sorted(name.partition("-")[0] for name in missing)
+            raise NotYet(f"for {subject} your list lacks {len(missing)} clients that subscribed: {kinds}")
+        if more := set(found) - set(right):
+            kinds = sorted(str(name).partition("-")[0] for name in more)
+            raise NotYet(f"for {subject} your list holds some that did not subscribe to just this: {kinds}")
         if found != right:
-            raise NotYet(f"for {subject} the sorted list {right} was expected, and you returned {found!r}")
-    return "audit and store, worker-1 and worker-2, and nobody on NOBODY"
+            raise NotYet(f"for {subject} the right names are there; sort them, each one once")
+    return "audit and store for ORDERS.new, two workers for JOBS.resize, and nobody for NOBODY"
 
 
 @check(deadline=30)
 async def asks_again(room: Room, ask: Ask) -> str:
     """A request is answered although one of two instances hangs, and fails fast where nobody listens."""
     answered: Counter[bytes] = Counter()
+    hanging: Counter[bytes] = Counter()
 
     async def answer(msg: Msg) -> None:
         answered[msg.data] += 1
         await msg.respond(b"rain")
 
-    async def hang(_: Msg) -> None:
+    async def hang(msg: Msg) -> None:
         """Be there, and never answer."""
+        hanging[msg.data] += 1
 
     for name, callback in ("works", answer), ("hangs", hang):
         instance = await room.connect(name)
@@ -115,23 +147,36 @@ async def asks_again(room: Room, ask: Ask) -> str:
         *(ask(client, "WEATHER.SERVICE", question) for question in questions), return_exceptions=True
     )
     if any(isinstance(each, TimeoutError) for each in found):
-        raise NotYet("some of 20 requests failed after a time-out: ask again when no reply comes")
+        raise NotYet("some of 20 requests failed after a time-out: ask again, and often enough")
     if errors := [each for each in found if isinstance(each, Exception)]:
         raise errors[0]
-    if any(getattr(each, "data", None) != b"rain" for each in found):
-        raise NotYet(f"return the reply as it came, a message; you returned {_first_other(found)!r}")
+    if other := [each for each in found if not isinstance(each, Msg) or each.data != b"rain"]:
+        raise NotYet(f"return the reply as it came, a message; you returned {other[0]!r}")
+    if max(answered.values()) > 1:
+        raise NotYet("a question was answered more than once: ask again only after a time-out, one at a time")
+    if not hanging:
+        raise NotYet("chance spared you the instance that hangs: run the cell again")
+    begin = time.monotonic()
     try:
-        async with asyncio.timeout(2 * REPLY):
+        async with asyncio.timeout(REPLY):
             await ask(client, "NOBODY.HERE", b"hello?")
     except NoRespondersError:
+        if time.monotonic() - begin > AT_ONCE:
+            raise NotYet("where nobody listens, say so at once: do not ask again") from None
         return "20 requests, 20 replies, though one instance hangs; no waiting where nobody listens"
     except TimeoutError:
         raise NotYet("where nobody listens, asking again is no use: let NoRespondersError through") from None
     raise NotYet("where nobody listens there is no reply: let NoRespondersError through")
 
 
-def _first_other(found: list[Any]) -> object:
-    return next(each for each in found if getattr(each, "data", None) != b"rain")
+def _instead(room: Room) -> str:
+    """What to do, seen from what there is."""
+    found = sorted(
+        {each.subject for c in room.server.monitor.connz().connections for each in c.subscriptions}
+    )
+    if other := [subject for subject in found if not is_inbox(subject)]:
+        return f"you subscribed to {', '.join(other)} instead"
+    return "subscribe to it, and mind the await before nc.subscribe"
 
 
 async def _quiet(count: Callable[[], int]) -> None:

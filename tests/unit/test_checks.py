@@ -153,6 +153,29 @@ async def worker_elsewhere(nc: Client, done: list[bytes]) -> None:
     await nc.subscribe("JOBS.other", queue="any")
 
 
+async def worker_without_await(nc: Client, done: list[bytes]) -> None:
+    nc.subscribe("JOBS.resize", queue="any").close()
+
+
+async def worker_of_messages(nc: Client, done: list[Any]) -> None:
+    async def handle(msg: Msg) -> None:
+        done.append(msg)
+
+    await nc.subscribe("JOBS.resize", queue="any", cb=handle)
+
+
+seen: set[bytes] = set()
+
+
+async def worker_that_filters(nc: Client, done: list[bytes]) -> None:
+    async def handle(msg: Msg) -> None:
+        if msg.data not in seen:
+            seen.add(msg.data)
+            done.append(msg.data)
+
+    await nc.subscribe("JOBS.resize", cb=handle)
+
+
 async def worker_forgetful(nc: Client, done: list[bytes]) -> None:
     async def handle(_: Msg) -> None:
         pass
@@ -185,6 +208,45 @@ def square_or_error(msg: Msg) -> bytes:
 def listeners(server: Any, subject: str) -> list[str]:
     found = server.monitor.connz().connections
     return sorted(each.name for each in found if any(s.subject == subject for s in each.subscriptions))
+
+
+def listeners_in_part(server: Any, subject: str) -> list[str]:
+    found = server.monitor.connz().connections
+    return sorted(each.name for each in found if any(subject in s.subject for s in each.subscriptions))
+
+
+async def service_in_a_loop(nc: Client) -> None:
+    subscription = await nc.subscribe("MATH.square")
+    async for msg in subscription.messages:
+        await msg.respond(square_or_error(msg))
+
+
+async def service_that_leaves(nc: Client) -> None:
+    async def answer(msg: Msg) -> None:
+        said = square_or_error(msg)
+        await msg.respond(said)
+        if said == b"error":
+            await nc.flush()
+            await subscription.unsubscribe()
+
+    subscription = await nc.subscribe("MATH.square", cb=answer)
+
+
+async def ask_in_parallel(nc: Client, subject: str, payload: bytes) -> Msg:
+    asked = [asyncio.create_task(nc.request(subject, payload, timeout=1)) for _ in range(12)]
+    found = await asyncio.gather(*asked, return_exceptions=True)
+    if replies := [each for each in found if isinstance(each, Msg)]:
+        return replies[0]
+    raise next(each for each in found if isinstance(each, BaseException))
+
+
+async def ask_nobody_for_long(nc: Client, subject: str, payload: bytes) -> Msg:
+    for _ in range(2):
+        try:
+            return await ask_patiently(nc, subject, payload)
+        except NoRespondersError:
+            await asyncio.sleep(0.4)
+    raise NoRespondersError
 
 
 async def ask_once(nc: Client, subject: str, payload: bytes) -> Msg:
@@ -225,19 +287,34 @@ async def ask_quietly(nc: Client, subject: str, payload: bytes) -> Msg | None:
         (part3.shares_the_work, worker_right, "✓ 30 jobs, each handled once, by 3 workers"),
         (part3.shares_the_work, worker_alone, "handled 3 times"),
         (part3.shares_the_work, worker_in_three_groups, "handled 3 times"),
-        (part3.shares_the_work, worker_elsewhere, "0 of 3 workers listen on JOBS.resize"),
+        (
+            part3.shares_the_work,
+            worker_elsewhere,
+            "0 of 3 workers listen on JOBS.resize: you",
+        ),
+        (part3.shares_the_work, worker_without_await, "mind the await"),
+        (part3.shares_the_work, worker_of_messages, "which is bytes; `done` got a Msg"),
+        (part3.shares_the_work, worker_that_filters, "let the server share the jobs"),
         (part3.shares_the_work, worker_forgetful, "30 of 30 jobs were not appended"),
         (part3.squares, service(square_or_error), "✓ 7 → 49"),
         (part3.squares, service(square), "no answer to b'seven'"),
         (part3.squares, service(lambda _: b"49"), "the answer to b'-3' was b'49', and should be b'9'"),
         (part3.squares, service(lambda _: None), "no answer to b'7'"),
         (part3.names_the_listeners, listeners, "✓ audit and store"),
-        (part3.names_the_listeners, lambda server, subject: ["audit", "store"], "for JOBS.resize"),
+        (part3.squares, service_in_a_loop, "must return once it has subscribed"),
+        (part3.squares, service_that_leaves, "before b'8' your service was gone"),
+        (part3.names_the_listeners, lambda server, subject: ["audit", "store"], "lacks 2 clients"),
+        (part3.names_the_listeners, lambda server, subject: [], "for ORDERS.new your list lacks 2"),
         (part3.names_the_listeners, lambda server, subject: None, "you returned None"),
+        (part3.names_the_listeners, listeners_in_part, "did not subscribe to just this: ['branch']"),
+        (part3.names_the_listeners, lambda server, subject: listeners(server, subject)[::-1], "sort them"),
+        (part3.names_the_listeners, right, "a plain def will do"),
         (part3.asks_again, ask_patiently, "✓ 20 requests, 20 replies"),
         (part3.asks_again, ask_once, "failed after a time-out: ask again"),
         (part3.asks_again, ask_for_ever, "let NoRespondersError through"),
         (part3.asks_again, ask_for_bytes, "you returned b'rain'"),
+        (part3.asks_again, ask_in_parallel, "answered more than once"),
+        (part3.asks_again, ask_nobody_for_long, "say so at once"),
         (part3.asks_again, ask_quietly, "let NoRespondersError through"),
     ],
 )
