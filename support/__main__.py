@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -34,12 +35,17 @@ def lab(
     """Open JupyterLab on a notebook. Ctrl-C ends it, and all servers that its notebooks started."""
     found = notebooks.find()
     chosen = [path for path in found if notebooks.part(path) >= number] or found
-    # Nothing is asked of the outside: no news, no look for updates.
-    options = ["--LabApp.news_url=", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
+    options = [f"--ServerApp.root_dir={notebooks.ROOT}"]
     if not browser:
         options.append("--no-browser")
-    options += [f"--ServerApp.root_dir={notebooks.ROOT}", *map(str, chosen[:1])]
-    sys.exit(subprocess.call([sys.executable, "-m", "jupyterlab", *options]))
+    if hasattr(os, "geteuid") and os.geteuid() == 0:  # in a container, mostly
+        options.append("--allow-root")
+    for path in chosen[:1]:
+        options.append(f"--LabApp.default_url=/lab/tree/{path.relative_to(notebooks.ROOT).as_posix()}")
+    # The settings in there ask nothing of the outside: no news, no look for updates.
+    settings = [str(Path(__file__).parent / "jupyter"), os.environ.get("JUPYTER_CONFIG_PATH", "")]
+    environment = {**os.environ, "JUPYTER_CONFIG_PATH": os.pathsep.join(filter(None, settings))}
+    sys.exit(subprocess.call([sys.executable, "-m", "jupyterlab", *options], env=environment))
 
 
 @app.command(
