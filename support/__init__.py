@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .child import Child as Child
+    from .cluster import NatsCluster as NatsCluster
+    from .cluster import Supercluster as Supercluster
     from .figures import ROLE as ROLE
+    from .figures import components as components
     from .figures import picture as picture
     from .figures import sequence as sequence
     from .figures import topology as topology
@@ -20,11 +23,14 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Child": "child",
+    "NatsCluster": "cluster",
     "NatsServer": "server",
     "PortTakenError": "server",
     "ROLE": "figures",
     "ServerError": "server",
+    "Supercluster": "cluster",
     "allow_open_files": "limits",
+    "components": "figures",
     "picture": "figures",
     "sequence": "figures",
     "topology": "figures",

@@ -12,6 +12,7 @@ standard output is the pid of the command, or what went wrong. The command write
 This file needs nothing but the standard library, and little of that: it is on the way of each start.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -76,15 +77,17 @@ def main(directory: str, lock_path: str, *command: str) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         lock = take_lock(lock_path) if lock_path else None
-    except (BlockingIOError, PermissionError):
-        print("locked", flush=True)
+    except OSError as error:
+        held = isinstance(error, PermissionError if sys.platform == "win32" else BlockingIOError)
+        print("locked" if held else f"cannot lock {lock_path}: {error.strerror}", flush=True)
         return 1
     try:
         child = run(list(command), lock)
     except OSError as error:
         print(f"cannot run {command[0]}: {error.strerror}", flush=True)
         return 1
-    print(child.pid, flush=True)
+    with contextlib.suppress(BrokenPipeError):  # the owner has gone already
+        print(child.pid, flush=True)
     if lock is not None and sys.platform != "win32":
         os.close(lock)  # the command has it
         lock = None

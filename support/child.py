@@ -74,6 +74,7 @@ class Child:
                 **_APART,
             )
         self._release = weakref.finalize(self, _release, self._guard, directory)
+        _children.add(self)
         assert self._guard.stdout
         with self._guard.stdout as pipe:
             said = pipe.readline().decode().strip()
@@ -90,7 +91,10 @@ class Child:
     @property
     def pid(self) -> int | None:
         """Its process id while it runs, else None."""
-        return self._process.pid if self._process and self._process.is_running() else None
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if self._process and self._process.status() != psutil.STATUS_ZOMBIE:
+                return self._process.pid
+        return None
 
     def output(self) -> str:
         """What it has printed so far; nothing is left of it after `close`."""
@@ -135,6 +139,21 @@ class Child:
     def __repr__(self) -> str:
         return f"<Child {f'pid {self.pid}' if self.pid else 'ended'}>"
 
+
+_children: weakref.WeakSet[Child] = weakref.WeakSet()
+
+
+def _let_go() -> None:
+    """In a fork of the owner: the children stay the owner's, and so does its end of the life lines."""
+    for child in _children:
+        child._release.detach()
+        if child._guard.stdin:
+            with contextlib.suppress(OSError):
+                os.close(child._guard.stdin.fileno())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
 
 # A session of its own, so that an interrupt of the notebook's kernel does not reach the command.
 _APART: dict[str, Any] = (

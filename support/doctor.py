@@ -17,8 +17,9 @@ from pathlib import Path
 import psutil
 
 from .child import PREFIX
+from .config import HOST
 from .limits import allow_open_files
-from .server import HOST, NatsServer, ServerError, check_version, find_server
+from .server import NatsServer, ServerError, check_version, find_server
 
 PROJECT = "nats-notebooks"
 OLDEST_PYTHON = (3, 11)

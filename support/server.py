@@ -29,10 +29,10 @@ from typing import Self
 import psutil
 
 from .child import PREFIX, Child, ChildError, LockedError
+from .config import HOST, Config
 from .monitor import Monitor
 
 OLDEST = (2, 12)  # see `check_version`
-HOST = "127.0.0.1"
 PATIENCE = 10.0  # seconds to become ready, to stop, to reload
 POLL = 0.001  # seconds between two looks
 
@@ -66,7 +66,7 @@ class NatsServer:
         port: a fixed port; None lets the server choose a free one, which it then keeps.
         store_dir: where JetStream stores its messages, kept at the end; None for a private temporary
             directory, removed at the end.
-        config: more configuration, as text in nats-server's format or as a path to such a file.
+        config: more configuration: a `Config`, text in nats-server's format, or a path to such a file.
         debug, trace: what goes into the log; see also `reload`.
     """
 
@@ -77,7 +77,7 @@ class NatsServer:
         name: str | None = None,
         port: int | None = None,
         store_dir: str | Path | None = None,
-        config: str | Path | None = None,
+        config: Config | str | Path | None = None,
         debug: bool = False,
         trace: bool = False,
     ) -> None:
@@ -112,6 +112,7 @@ class NatsServer:
         first = self._directory is None
         try:
             self._prepare()
+            self._check(binary)
             self._launch(binary)
             self._await_ready()
         except BaseException as error:
@@ -143,7 +144,10 @@ class NatsServer:
     def close(self) -> None:
         """Stop it and remove its private directory: the end. `start` would begin anew."""
         if self._child:
-            self.stop()
+            try:
+                self.stop()
+            except TimeoutError:  # a lame duck takes its time
+                self.kill()
             self._child.close()
         if self._directory:
             shutil.rmtree(self._directory, ignore_errors=True)
@@ -205,19 +209,26 @@ class NatsServer:
     def reload(self, *, debug: bool | None = None, trace: bool | None = None) -> None:
         """Change what goes into the log while it runs, and return when that is in force (SIGHUP)."""
         running, number = self._running(), _unix_signal("SIGHUP", "a reload")
+        before = self._debug, self._trace
         self._debug = self._debug if debug is None else debug
         self._trace = self._trace if trace is None else trace
         self._write_config()
         seen = self.log_file.stat().st_size
 
         def reloaded() -> bool:
-            said = self._log_from(seen)
-            if failed := re.search(r"Failed to reload server configuration: (.*)", said):
-                raise ServerError(f"nats-server refused to reload its configuration: {failed[1]}")
-            return "Reloaded server configuration" in said
+            # What clients send stands in the log, too, but not on lines of this level.
+            said = [line for line in parse_log(self._log_from(seen)) if line.level in ("INF", "ERR")]
+            for line in said:
+                if line.text.startswith("Failed to reload server configuration"):
+                    raise ServerError(f"nats-server: {line.text}")
+            return any(line.text.startswith("Reloaded server configuration") for line in said)
 
         running.signal(number)
-        _wait(reloaded, "reload")
+        try:
+            wait_for(reloaded, "reload")
+        except BaseException:
+            self._debug, self._trace = before
+            raise
 
     def __repr__(self) -> str:
         state = f"at {self.url}, pid {self.pid}" if self.pid else "not running"
@@ -257,25 +268,38 @@ class NatsServer:
         assert self._directory
         lines = [f"debug: {str(self._debug).lower()}", f"trace: {str(self._trace).lower()}"]
         if self.name:
-            lines.append(f"server_name: {json.dumps(self.name)}")
+            lines.append(f"server_name: {json.dumps(self.name, ensure_ascii=False)}")
         if isinstance(self._config, Path):
             # nats-server takes an included path as relative, always.
             path = os.path.relpath(self._config.resolve(), self._directory.resolve())
             lines.insert(0, f'include "{Path(path).as_posix()}"')
         elif self._config:
-            lines.insert(0, self._config)
-        (self._directory / "server.conf").write_text("\n".join(lines) + "\n")
+            lines.insert(0, str(self._config))
+        self._file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    def _check(self, binary: Path) -> None:
+        """Let the server read its configuration before it is started with it."""
+        if not self._config:
+            return
+        command: list[str | Path] = [binary, "-t", "-c", self._file]
+        checked = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+        if checked.returncode:
+            said = checked.stderr.strip().removeprefix("nats-server: ").replace(f"{self._file}:", "line ")
+            raise ServerError(f"nats-server refuses this configuration: {said}")
 
     def _launch(self, binary: Path) -> None:
         assert self._directory
         command: list[str | Path] = [binary, "-a", HOST, "-p", str(self._port or -1), "-m", "-1"]
-        command += ["-c", self._directory / "server.conf", "--ports_file_dir", self._directory]
+        command += ["-c", self._file, "--ports_file_dir", self._directory]
+        # Said in any case: a configuration may switch JetStream on, too, and the default is shared by all.
+        command += ["-sd", self._store_dir or self._directory / "store"]
         if self.jetstream:
-            command += ["-js", "-sd", self._store_dir or self._directory / "store"]
-        if self._child:
-            self._child.close(keep=True)
+            command.append("-js")
         lock = self._store_dir / ".in-use" if self._store_dir else None
+        before = self._child
         self._child = Child(command, log=self._directory / "log", directory=self._directory, lock=lock)
+        if before:
+            before.close(keep=True)  # only now: at any moment one guard answers for the directory
 
     def _await_ready(self) -> None:
         """Three ways out: a client can connect; the server has ended; it takes too long."""
@@ -297,11 +321,11 @@ class NatsServer:
                 return bool(monitor.get("/healthz")["status"] == "ok")
             return False
 
-        _wait(reported, "become ready")
+        wait_for(reported, "become ready")
         monitor = Monitor(ports["monitoring"][0])
         if self._config:
             _refuse_other_addresses(child)
-        _wait(healthy, "become healthy")
+        wait_for(healthy, "become healthy")
         self._port = int(ports["nats"][0].rpartition(":")[2])
         self._monitor = monitor
 
@@ -312,18 +336,26 @@ class NatsServer:
                 f"the store {self._store_dir} is in use by another server: two servers on one store lose "
                 "messages, so stop the other one, or give this one a store_dir of its own"
             )
-        if not isinstance(error, (ChildError, ServerError, TimeoutError)) or self._child is None:
+        if not isinstance(error, (ChildError, ServerError, TimeoutError)) or not self._directory:
             return error
+        if not self.log_file.exists():
+            return ServerError(str(error))
         text = self.log_file.read_text("utf-8", "replace")
         tail = "".join(f"\n    {line}" for line in text.splitlines()[-8:])
         said = f"\nThe last lines of its log:{tail}" if tail else ""
-        if "address already in use" in text.rpartition("Starting nats-server")[2]:
+        this_start = text.rpartition("Starting nats-server")[2]
+        if taken := re.search(r"listen tcp ([\d.]+):(\d+): bind: address already in use", this_start):
             return PortTakenError(
-                f"port {self._port} on {HOST} is taken by another program: stop that program, choose "
+                f"port {taken[2]} on {taken[1]} is taken by another program: stop that program, choose "
                 f"another port, or leave port out and let the server find a free one{said}"
             )
         causes = re.findall(r"(?:\[FTL\]|^nats-server:) (.*)", text, re.MULTILINE)
         return ServerError(f"nats-server did not start: {causes[-1] if causes else error}{said}")
+
+    @property
+    def _file(self) -> Path:
+        assert self._directory
+        return self._directory / "server.conf"
 
     def _running(self) -> Child:
         if self._child is None or self._child.pid is None:
@@ -398,7 +430,8 @@ def parse_log(text: str) -> list[LogLine]:
     return [LogLine(*found.groups()) for found in pattern.finditer(text)]
 
 
-def _wait(condition: Callable[[], bool], what: str) -> None:
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    """Return when `condition()` is true; raise TimeoutError after `PATIENCE` seconds. Blocks."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
         if time.monotonic() > deadline:

@@ -75,13 +75,15 @@ def trace(server: NatsServer) -> Iterator[Wire]:
     finally:
         if server.pid is not None:
             server.reload(trace=traced)
+            frames = []
             for frame in parse(server.log()[before:]):
                 if frame.op == "SUB":
                     wire.subscriptions[frame.client, frame.sid] = frame.subject, frame.queue
                 elif frame.op == "UNSUB":
                     subject, queue = wire.subscriptions.get((frame.client, frame.sid), ("", None))
                     frame = replace(frame, subject=subject, queue=queue)
-                wire.frames += (frame,)
+                frames.append(frame)
+            wire.frames = tuple(frames)
 
 
 def is_inbox(subject: str) -> bool:
@@ -101,25 +103,30 @@ def parse(lines: Iterable[LogLine]) -> tuple[Frame, ...]:
             continue
         cid, name, direction, rest = found.groups()
         if payload := _PAYLOAD.fullmatch(rest):
-            index = last[cid, direction]
+            index = last.get((cid, direction), -1)
+            if index < 0:
+                continue  # its PUB or MSG came before the first line
             content, size = unquote(payload[1]), headers.get(index, 0)
             frames[index] = replace(frames[index], headers=content[:size], payload=content[size:])
             continue
         now = datetime.strptime(line.time, "%Y/%m/%d %H:%M:%S.%f")
         begin = begin or now
-        client = unquote(name).decode("utf-8", "replace").split(":", 2)[2:] or [""]
+        client = unquote(name or "").decode("utf-8", "replace").split(":", 2)[2:] or [""]
         op, *arguments = rest.strip("[]").split()
+        try:
+            size = int(arguments.pop(-2)) if op in ("HPUB", "HMSG") else 0
+            named = _arguments(op.removeprefix("H"), arguments)
+        except (IndexError, ValueError):
+            continue  # not a line of the protocol: the server refuses it, too
         last[cid, direction] = len(frames)
-        if op in ("HPUB", "HMSG"):
-            op = op[1:]
-            headers[len(frames)] = int(arguments.pop(-2))
+        headers[len(frames)] = size
         frames.append(
             Frame(
                 time=(now - begin).total_seconds(),
                 client=client[0] or f"client {cid}",
                 to_server=direction == "<<-",
-                op=op,
-                **_arguments(op, arguments),
+                op=op.removeprefix("H"),
+                **named,
             )
         )
     return tuple(frames)
@@ -140,7 +147,7 @@ def unquote(text: str) -> bytes:
     return _ESCAPED.sub(byte, text).encode("utf-8", "surrogateescape")
 
 
-_TRACED = re.compile(r'\S+ - cid:(\d+) - (?:"((?:[^"\\]|\\.)*)" - )?(?:.* - )??(<<-|->>) (.*)')
+_TRACED = re.compile(r'\S+ - cid:(\d+) - (?:"((?:[^"\\]|\\.)*)" - )?(?:"(?:[^"\\]|\\.)*" - )?(<<-|->>) (.*)')
 _PAYLOAD = re.compile(r'MSG_PAYLOAD: \["(.*)"\]')
 _ESCAPED = re.compile(r"\\(?:x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}|.)")
 _ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}

@@ -31,12 +31,17 @@ def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     if request.node.path.suffix == ".ipynb":
         yield  # the cells of one notebook share its server
         return
+    before = private_directories()
     yield
     gc.collect()
     running = [each.pid for each in psutil.Process().children(recursive=True) if "nats-server" in each.name()]
     assert not running, f"nats-server still running: {running}"
-    left = sorted(path.name for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"))
+    left = private_directories() - before
     assert not left, f"directories left behind: {left}"
+
+
+def private_directories() -> set[str]:
+    return {path.name for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*")}
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import Self
 
 import nats
 from nats.aio.client import Client
@@ -52,11 +51,8 @@ class Room:
     async def _note(self, error: Exception) -> None:
         self.errors.append(error)
 
-    async def __aenter__(self) -> Self:
-        self.server.start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
+    async def close(self) -> None:
+        """Close all connections, and end the server."""
         try:
             for client in self._clients:
                 with suppress(Exception):  # a learner may have closed or broken it

@@ -1,7 +1,8 @@
 """Pictures of what a run recorded, all in one look."""
 
+from .components import components
 from .look import ROLE, picture
 from .sequence import sequence
 from .topology import topology
 
-__all__ = ["ROLE", "picture", "sequence", "topology"]
+__all__ = ["ROLE", "components", "picture", "sequence", "topology"]

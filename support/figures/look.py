@@ -91,6 +91,11 @@ def picture(
             plt.close(figure)
 
 
+def clip(name: str, most: int) -> str:
+    """A name of at most `most` characters; a longer one ends with …"""
+    return name if len(name) <= most else f"{name[: max(most - 1, 1)]}…"
+
+
 def _show(figure: Figure, text: str) -> None:
     content = io.BytesIO()
     figure.savefig(content, format="png", metadata={"Software": None})

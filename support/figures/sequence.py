@@ -8,7 +8,7 @@ from itertools import groupby
 from matplotlib.axes import Axes
 
 from ..wire import Frame, Wire, is_inbox
-from .look import ROLE, picture
+from .look import ROLE, clip, picture
 
 SERVER = "nats-server"
 DRAWN_OPS = ("SUB", "UNSUB", "PUB", "MSG")
@@ -28,19 +28,20 @@ def sequence(wire: Wire, title: str, *, text: str | None = None, most: int = MOS
         most: how many arrows to draw; the others are counted.
     """
     frames = [frame for frame in wire.only(*DRAWN_OPS) if not _is_inbox_subscription(frame)]
-    lanes = _lanes(wire, frames)
+    lanes = _lanes(wire, frames[:most])
     drawn = "what crossed the wire, from the server's own trace; time in milliseconds, in the margin"
     if len(frames) > most:
         drawn += f"; {len(frames) - most} later messages not drawn"
     height = ROW * (min(len(frames), most) + 1.2)
-    with picture(title, drawn=drawn, text=text or describe(wire), height=height) as axes:
+    with picture(title, drawn=drawn, text=text or describe(wire, most=most), height=height) as axes:
         _draw(axes, lanes, frames[:most])
 
 
-def describe(wire: Wire) -> str:
+def describe(wire: Wire, *, most: int = MOST) -> str:
     """The diagram in words, one line for each arrow, the same for each run with the same messages."""
     frames = [frame for frame in wire.only(*DRAWN_OPS) if not _is_inbox_subscription(frame)]
-    return "\n".join(("Sequence diagram:", *_sentences(wire, frames)))
+    more = [f"and {len(frames) - most} later messages"] if len(frames) > most else []
+    return "\n".join(("Sequence diagram:", *_sentences(wire, frames[:most]), *more))
 
 
 def shorten(subject: str, *, tail: int = 3) -> str:
@@ -80,17 +81,18 @@ def _label(frame: Frame, *, tail: int = 3) -> str:
     return " ".join(words)
 
 
-def _lanes(wire: Wire, frames: list[Frame]) -> list[str]:
+def _lanes(wire: Wire, frames: list[Frame]) -> list[str | None]:
+    """The clients from left to right, and None for the server."""
     clients = {frame.client for frame in frames}
     chosen = {wire.subscriptions.get((frame.client, frame.sid)) for frame in frames if frame.op == "MSG"}
     # Of a queue group all members are drawn, so that one sees who was not chosen.
     clients |= {client for (client, _), each in wire.subscriptions.items() if each[1] and each in chosen}
     right = {client for (client, _), (subject, _) in wire.subscriptions.items() if not is_inbox(subject)}
-    return [*sorted(clients - right), SERVER, *sorted(clients & right)]
+    return [*sorted(clients - right), None, *sorted(clients & right)]
 
 
-def _draw(axes: Axes, lanes: list[str], frames: list[Frame]) -> None:
-    middle, margin = lanes.index(SERVER), -0.24 * len(lanes)
+def _draw(axes: Axes, lanes: list[str | None], frames: list[Frame]) -> None:
+    middle, margin = lanes.index(None), -0.24 * len(lanes)
     colours = [
         ROLE.producer if lane < middle else ROLE.server if lane == middle else ROLE.consumer
         for lane in range(len(lanes))
@@ -98,7 +100,8 @@ def _draw(axes: Axes, lanes: list[str], frames: list[Frame]) -> None:
     for lane, name in enumerate(lanes):
         axes.axvline(lane, color=ROLE.faint, lw=1.5, zorder=0)
         axes.text(
-            lane, 0, name, color="white", weight="bold", ha="center", va="center", fontsize=9.5,
+            lane, 0, clip(name or SERVER, 100 // len(lanes)), color="white", weight="bold",
+            ha="center", va="center", fontsize=9.5 if len(lanes) < 7 else 7,
             bbox={"boxstyle": "round,pad=0.45", "fc": colours[lane], "ec": "none"},
         )  # fmt: skip
     for row, frame in enumerate(frames, start=1):

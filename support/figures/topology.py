@@ -12,10 +12,11 @@ from matplotlib.patches import Rectangle
 from ..monitor import Connection
 from ..server import NatsServer
 from ..wire import is_inbox
-from .look import ROLE, picture
+from .look import ROLE, clip, picture
 
 ROW = 0.42  # inches for one client
 MOST = 12  # clients on each side
+NAME = 16  # characters of a name
 SUBJECTS = 2  # of one client that are named
 BOX = 0.8  # rows that a queue group's box takes beside its members
 SENDER_X, SERVER_X, BEND_X, LABEL_X, SUBSCRIBER_X = 0.1, 0.36, 0.47, 0.6, 0.86  # fractions of the width
@@ -40,7 +41,8 @@ def topology(server: NatsServer, title: str, *, text: str | None = None) -> None
     """
     connections = server.monitor.connz().connections
     interests = sorted(each for connection in connections for each in _interests(connection))
-    senders = sorted({connection.label for connection in connections} - {each.client for each in interests})
+    listening = {each.client for each in interests}
+    senders = sorted(each.label for each in connections if each.label not in listening)
     rows = max(len(senders[:MOST]), len(interests[:MOST]) + _boxes(interests[:MOST]) * BOX, 2)
     drawn = "the server's live connections (/connz); dashed: a subscription"
     if (hidden := len(senders[MOST:]) + len(interests[MOST:])) > 0:
@@ -99,8 +101,8 @@ def _draw(axes: Axes, senders: list[str], interests: list[Interest], rows: float
 
 def _name(axes: Axes, x: float, y: float, name: str, colour: str) -> None:
     axes.text(
-        x, y, name, color="white", weight="bold", ha="center", va="center", fontsize=9.5, zorder=3,
-        bbox={"boxstyle": "round,pad=0.4", "fc": colour, "ec": "none"},
+        x, y, clip(name, NAME), color="white", weight="bold", ha="center", va="center", fontsize=9.5,
+        zorder=3, bbox={"boxstyle": "round,pad=0.4", "fc": colour, "ec": "none"},
     )  # fmt: skip
 
 
@@ -108,8 +110,8 @@ def _interest(axes: Axes, middle: float, y: float, subject: str) -> None:
     path = (SERVER_X, BEND_X, SUBSCRIBER_X), (middle, y, y)
     axes.plot(*path, color=ROLE.consumer, lw=1.4, ls="--", zorder=1)
     axes.text(
-        LABEL_X, y, subject, fontsize=8.5, color=ROLE.consumer, ha="center", va="center", zorder=2,
-        bbox={"fc": "white", "ec": "none", "pad": 1},
+        LABEL_X, y, clip(subject, 2 * NAME), fontsize=8.5, color=ROLE.consumer, ha="center", va="center",
+        zorder=2, bbox={"fc": "white", "ec": "none", "pad": 1},
     )  # fmt: skip
 
 

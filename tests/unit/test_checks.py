@@ -2,6 +2,7 @@ import asyncio
 import signal
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -322,3 +323,116 @@ def test_part_3_judges_what_an_answer_does(given: Check, answer: object, said: s
     found = verdict(given, answer)
     assert said in str(found)
     assert found.ok == said.startswith("✓")
+
+
+# -- nothing that an answer does gets out --------------------------------------------------------
+
+
+async def leaves_python(_: Room) -> None:
+    raise SystemExit
+
+
+async def interrupts(_: Room) -> None:
+    raise KeyboardInterrupt
+
+
+async def cancels_its_own(_: Room) -> None:
+    task = asyncio.create_task(asyncio.sleep(60))
+    task.cancel()
+    await task
+
+
+async def leaves_python_in_a_task(_: Room) -> str:
+    async def leave() -> None:
+        raise SystemExit
+
+    await asyncio.wait([asyncio.create_task(leave())])
+    return "wrong"
+
+
+async def leaves_python_in_a_callback(room: Room) -> str:
+    async def leave(_: Msg) -> None:
+        raise SystemExit
+
+    client = await room.connect("mine")
+    await client.subscribe("S", cb=leave)
+    await client.publish("S")
+    await room.settle(client)
+    await asyncio.sleep(0.1)
+    return "wrong"
+
+
+class UnspeakableError(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+async def raises_the_unspeakable(_: Room) -> None:
+    raise UnspeakableError
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (leaves_python, "raised SystemExit"),
+        (interrupts, "raised KeyboardInterrupt"),
+        (cancels_its_own, "raised CancelledError"),
+        (leaves_python_in_a_task, "you returned 'wrong'"),
+        (leaves_python_in_a_callback, "you returned 'wrong'"),
+        (raises_the_unspeakable, "raised UnspeakableError"),
+    ],
+)
+def test_what_would_end_the_kernel_becomes_a_sentence(answer: object, said: str) -> None:
+    assert said in str(verdict(calls_it, answer))
+
+
+async def blocks_and_catches(_: Room) -> None:
+    while True:
+        with suppress(Exception):
+            time.sleep(60)  # noqa: ASYNC251
+
+
+async def spins_in_asyncio(_: Room) -> None:
+    while asyncio.Queue().empty():
+        pass
+
+
+async def blocks_when_cancelled(_: Room) -> None:
+    try:
+        await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        time.sleep(60)  # noqa: ASYNC251
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs SIGALRM")
+@pytest.mark.parametrize("answer", [blocks, blocks_and_catches, spins_in_asyncio, blocks_when_cancelled])
+def test_no_way_to_block_outlives_the_deadline_for_long(answer: object) -> None:
+    begin = time.monotonic()
+    assert not verdict(calls_it, answer).ok
+    assert time.monotonic() - begin < 6
+
+
+def test_other_tasks_of_the_notebook_go_on() -> None:
+    async def run() -> bool:
+        started: list[asyncio.Task[None]] = []
+
+        async def starts_others() -> None:
+            await asyncio.sleep(0.1)
+            started.append(asyncio.create_task(asyncio.sleep(60)))
+            await asyncio.sleep(60)
+
+        mine = asyncio.create_task(starts_others())
+        await calls_it.evaluate(forever)
+        going = not mine.done() and not started[0].done()
+        mine.cancel()
+        started[0].cancel()
+        return going
+
+    assert asyncio.run(run())
+
+
+def test_two_checks_at_once_do_not_disturb_each_other() -> None:
+    async def run() -> list[Verdict]:
+        return await asyncio.gather(calls_it.evaluate(right), calls_it.evaluate(wrong))
+
+    assert [found.ok for found in asyncio.run(run())] == [True, False]

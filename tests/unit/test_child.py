@@ -148,3 +148,67 @@ def test_its_directory_is_its_own(own_temporary_folder: Path) -> None:
         assert child.log.parent.parent == own_temporary_folder
         assert child.log.parent.name.startswith(PREFIX)
         assert child.log.parent.stat().st_mode & 0o777 == 0o700
+
+
+FORKS = """
+    import multiprocessing, os, signal, sys, time
+    from support.server import NatsServer
+    server = NatsServer().start()
+    folder = server.log_file.parent
+    fork = multiprocessing.get_context("fork").Process(target=time.sleep, args=(20,), daemon=True)
+    fork.start()
+    print(server.pid, fork.pid, folder, flush=True)
+    {ending}
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("ending", ["os.kill(os.getpid(), signal.SIGKILL)", "server.close(); os._exit(0)"])
+def test_a_fork_of_the_owner_does_not_keep_the_server_alive(ending: str, eventually: Eventually) -> None:
+    owner = subprocess.Popen(
+        python(FORKS.format(ending=ending)), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    assert owner.stdout
+    with owner.stdout as pipe:
+        pid, fork, folder = pipe.readline().split(maxsplit=2)
+    try:
+        owner.wait(15)
+        eventually(lambda: gone(int(pid)), timeout=5)
+        eventually(lambda: not Path(folder.strip()).exists())
+    finally:
+        os.kill(int(fork), signal.SIGKILL)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_fork_that_ends_leaves_the_server_to_its_owner() -> None:
+    ending = """
+        if (pid := os.fork()) == 0:
+            sys.exit()
+        os.waitpid(pid, 0)
+        assert server.pid and server.log_file.exists()
+        server.close()
+        print("fine", flush=True)
+    """
+    code = textwrap.dedent(OWNER).format(ending=textwrap.dedent(ending))
+    owner = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    assert owner.stdout.endswith("fine\n"), owner.stderr
+
+
+def test_an_owner_killed_in_the_middle_of_a_start_leaves_nothing(
+    own_temporary_folder: Path, eventually: Eventually
+) -> None:
+    code = """
+        import os, signal, threading, time, sys
+        from support.server import NatsServer
+        server = NatsServer()
+        if sys.argv[1] == "restart":
+            server.start()
+        threading.Timer(float(sys.argv[2]), os.kill, (os.getpid(), signal.SIGKILL)).start()
+        while True:
+            server.restart()
+    """
+    for how in "start", "restart":
+        for delay in range(0, 60, 6):
+            owner = subprocess.run([*python(code), how, str(delay / 1000)], capture_output=True, timeout=30)
+            assert owner.returncode == -signal.SIGKILL
+    eventually(lambda: not list(own_temporary_folder.glob(f"{PREFIX}*")))

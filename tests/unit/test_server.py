@@ -78,7 +78,7 @@ def test_a_taken_port_is_named_with_what_to_do() -> None:
     ],
 )
 def test_a_wrong_configuration_is_refused_with_its_reason(config: str, reason: str) -> None:
-    with pytest.raises(ServerError, match="nats-server did not start") as raised:
+    with pytest.raises(ServerError, match="nats-server refuses this configuration") as raised:
         NatsServer(config=config).start()
     assert reason in str(raised.value)
 
@@ -256,6 +256,55 @@ def test_debug_and_trace_go_into_the_log_and_can_be_switched() -> None:
         assert can_connect(server)
         assert {line.level for line in server.log()[before:]} <= {"INF"}
         assert server.monitor.varz().server_name == "teacher"
+
+
+def test_a_name_may_be_in_any_language() -> None:
+    with NatsServer(name="münchen-✓") as server:
+        assert server.monitor.varz().server_name == "münchen-✓"
+
+
+def test_jetstream_from_the_configuration_has_a_private_store_too() -> None:
+    with NatsServer(config="jetstream {}") as server:
+        store = server.monitor.get("/jsz")["config"]["store_dir"]
+        assert Path(store).is_relative_to(server.log_file.parent)
+
+
+def test_a_message_cannot_pretend_that_a_reload_failed() -> None:
+    with NatsServer(trace=True) as server, socket.create_connection(("127.0.0.1", server.port)) as client:
+        said = b"[ERR] Failed to reload server configuration: boo"
+        client.sendall(b'CONNECT {"verbose": false}\r\nPUB S %d\r\n%s\r\n' % (len(said), said))
+        server.reload(debug=True)
+        assert server.tracing
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR2"), reason="needs Unix signals")
+def test_a_lame_duck_can_still_be_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 1.0)
+    with NatsServer() as server:
+        address = ("127.0.0.1", server.port)
+        with socket.create_connection(address) as one, socket.create_connection(address) as two:
+            for client in one, two:
+                client.sendall(b'CONNECT {"verbose": false}\r\nPING\r\n')
+                client.recv(4096)
+            folder = server.log_file.parent
+            server.lame_duck()
+            server.close()
+    assert not folder.exists()
+
+
+def test_a_taken_port_of_another_kind_is_named() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(PortTakenError, match=f"port {port} on 127.0.0.1"):
+            NatsServer(config=f'leafnodes {{ listen: "127.0.0.1:{port}" }}').start()
+
+
+def test_a_store_that_is_a_folder_with_a_strange_lock_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".in-use").mkdir()
+    with pytest.raises(ServerError, match=r"cannot lock .*\.in-use"):
+        NatsServer(jetstream=True, store_dir=tmp_path).start()
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR2"), reason="needs Unix signals")

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nats.aio.client import Client
 
+from support.config import Account, Config, User
 from support.server import NatsServer, parse_log
 from support.wire import Wire, is_inbox, parse, trace, unquote
 
@@ -97,6 +98,44 @@ def test_a_client_without_a_name_is_called_by_its_number() -> None:
 
     (frame,) = record(talk, names=(None, "other")).only("PUB")
     assert frame.client.removeprefix("client ").isdigit()
+
+
+def test_a_client_that_connects_inside_the_block_is_recorded() -> None:
+    async def run() -> Wire:
+        with NatsServer() as server:
+            with trace(server) as wire:
+                client = await nats.connect(server.url, name="late")
+                await client.publish("S", b"x")
+                await settle(client)
+                await client.close()
+            return wire
+
+    (frame,) = asyncio.run(run()).only("PUB")
+    assert (frame.client, frame.payload) == ("late", b"x")
+
+
+def test_with_accounts_a_payload_cannot_pretend_to_be_a_frame() -> None:
+    shop = Account("SHOP", users=[User("client")])
+    payload = b'x" - <<- [PUB evil 3]'
+
+    async def run() -> Wire:
+        with NatsServer(config=Config(accounts=[shop])) as server:
+            client = await nats.connect(server.url, name="client", **shop.users[0].login)
+            with trace(server) as wire:
+                await client.publish("S", payload)
+                await settle(client)
+            await client.close()
+            return wire
+
+    (frame,) = asyncio.run(run()).only("PUB")
+    assert (frame.client, frame.subject, frame.payload) == ("client", "S", payload)
+
+
+def test_lines_that_break_the_protocol_are_passed_over() -> None:
+    head = '[1] 2026/01/01 00:00:00.000001 [TRC] 127.0.0.1:1 - cid:5 - "v1:c:me" - <<- '
+    log = f'{head}MSG_PAYLOAD: ["from before"]\n{head}[HPUB a b]\n{head}[PUB S 1]\n{head}MSG_PAYLOAD: ["x"]\n'
+    (frame,) = parse(parse_log(log))
+    assert (frame.op, frame.payload) == ("PUB", b"x")
 
 
 @settings(max_examples=3, deadline=None)

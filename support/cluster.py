@@ -1,0 +1,239 @@
+"""Several servers as one: clusters, and super-clusters of clusters.
+
+with NatsCluster(3, jetstream=True) as cluster:
+    nc = await nats.connect(cluster.urls)
+    cluster.kill("n1")
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from typing import Any, Self
+
+from .config import HOST, Cluster, Config, Gateway
+from .server import NatsServer, PortTakenError, ServerError, wait_for
+
+ATTEMPTS = 3  # to find ports that nobody takes meanwhile
+
+
+class _Servers:
+    """What a cluster and a super-cluster have in common: members by name, and one life."""
+
+    def __init__(self) -> None:
+        self._members: dict[str, NatsServer] = {}
+
+    def _build(self) -> dict[str, NatsServer]:
+        raise NotImplementedError
+
+    def _usable(self) -> bool:
+        raise NotImplementedError
+
+    @property
+    def servers(self) -> Mapping[str, NatsServer]:
+        """The members by name, in order; empty before the start."""
+        return self._members
+
+    def __getitem__(self, name: str) -> NatsServer:
+        return self._member(name)
+
+    @property
+    def urls(self) -> list[str]:
+        """What a client connects to: the addresses of all members."""
+        return [server.url for server in self._members.values()]
+
+    def start(self) -> Self:
+        """Start all members and return when the whole is usable; nothing to do if it was started.
+
+        Raises ServerError with the reason, and the end of the log, of a member that does not start.
+        """
+        for attempt in range(ATTEMPTS if not self._members else 0):
+            self._members = self._build()
+            try:
+                # All at once: with JetStream, a member is ready only when enough others are there.
+                with ThreadPoolExecutor(len(self._members)) as pool:
+                    list(pool.map(NatsServer.start, self._members.values()))
+                self.wait()
+            except PortTakenError:
+                # Somebody took a port between our finding it and the server's using it.
+                self.close()
+                if attempt == ATTEMPTS - 1:
+                    raise
+            except BaseException:
+                self.close()
+                raise
+            else:
+                break
+        return self
+
+    def wait(self) -> None:
+        """Return when all running members know each other; with JetStream, when they have a leader."""
+        wait_for(self._sure, "be usable together")
+
+    def _sure(self) -> bool:
+        with suppress(OSError):  # one that is just starting
+            return self._usable()
+        return False
+
+    def stop(self, name: str) -> None:
+        """End one member in an orderly way (SIGTERM); `restart` brings it back with its store."""
+        self._member(name).stop()
+
+    def kill(self, name: str) -> None:
+        """End one member at once (SIGKILL); `restart` brings it back with its store."""
+        self._member(name).kill()
+
+    def restart(self, name: str) -> None:
+        """Start one member again, on its ports and its store, and wait until the others know it."""
+        self._member(name).restart()
+        self.wait()
+
+    def close(self) -> None:
+        """End all members and remove their stores. May be called again."""
+        with ExitStack() as stack:
+            for server in self._members.values():
+                stack.callback(server.close)
+        self._members = {}
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        states = (f"{name} {'runs' if each.pid else 'down'}" for name, each in self._members.items())
+        return f"<{type(self).__name__} {', '.join(states) or 'not started'}>"
+
+    def _running(self) -> list[NatsServer]:
+        return [server for server in self._members.values() if server.pid is not None]
+
+    def _member(self, name: str) -> NatsServer:
+        if name not in self._members:
+            known = ", ".join(self._members) or "none, before start()"
+            raise ServerError(f"there is no member {name!r}; there are: {known}")
+        return self._members[name]
+
+
+class NatsCluster(_Servers):
+    """`size` servers on 127.0.0.1 that act as one; members are called n1, n2, …
+
+    Arguments:
+        name: of the cluster; members of a named one are called like east-1, east-2.
+        jetstream: with JetStream, replicated as each stream asks for.
+        config: what all members are configured with, beside their membership.
+    """
+
+    def __init__(
+        self, size: int = 3, *, name: str | None = None, jetstream: bool = False, config: Config | None = None
+    ) -> None:
+        super().__init__()
+        if size < 1:
+            raise ValueError("a cluster has at least one member")
+        self.size = size
+        self.name = name or "cluster"
+        self.jetstream = jetstream
+        self._prefix = f"{name}-" if name else "n"
+        self._config = config or Config()
+
+    def _build(self) -> dict[str, NatsServer]:
+        ports = free_ports(self.size)
+        return members(self.name, self._prefix, ports, self._config, jetstream=self.jetstream)
+
+    def _usable(self) -> bool:
+        running = self._running()
+        return all(_knows(server, len(running) - 1) for server in running)
+
+
+class Supercluster(_Servers):
+    """Clusters joined by gateways: {"east": 2, "west": 1} has the members east-1, east-2 and west-1.
+
+    Arguments:
+        sizes: how many servers each cluster has, by its name.
+        config: what all members are configured with, beside their membership.
+    """
+
+    def __init__(
+        self, sizes: Mapping[str, int], *, jetstream: bool = False, config: Config | None = None
+    ) -> None:
+        super().__init__()
+        if len(sizes) < 2 or min(sizes.values()) < 1:
+            raise ValueError(
+                'a super-cluster joins at least two clusters, for example {"east": 2, "west": 1}'
+            )
+        self.sizes = dict(sizes)
+        self.jetstream = jetstream
+        self._config = config or Config()
+
+    def of(self, cluster: str) -> list[str]:
+        """The addresses of one cluster's members, for a client that lives near them."""
+        return [self._member(f"{cluster}-{number}").url for number in range(1, self.sizes[cluster] + 1)]
+
+    def _build(self) -> dict[str, NatsServer]:
+        total = sum(self.sizes.values())
+        ports = iter(free_ports(2 * total))
+        routes = {name: [next(ports) for _ in range(size)] for name, size in self.sizes.items()}
+        remotes = {name: [next(ports) for _ in range(size)] for name, size in self.sizes.items()}
+        found: dict[str, NatsServer] = {}
+        for name in self.sizes:
+            gateways = [Gateway(name, port, remotes) for port in remotes[name]]
+            found |= members(name, f"{name}-", routes[name], self._config, gateways, jetstream=self.jetstream)
+        return found
+
+    def _usable(self) -> bool:
+        clusters: dict[str, list[NatsServer]] = {name: [] for name in self.sizes}
+        for member, server in self._members.items():
+            if server.pid is not None:
+                clusters[member.rpartition("-")[0]].append(server)
+        alive = {name for name, servers in clusters.items() if servers}
+        return all(
+            _knows(server, len(servers) - 1) and _reaches(server, alive - {name})
+            for name, servers in clusters.items()
+            for server in servers
+        )
+
+
+def members(
+    cluster: str,
+    prefix: str,
+    ports: list[int],
+    config: Config,
+    gateways: list[Gateway] | None = None,
+    *,
+    jetstream: bool,
+) -> dict[str, NatsServer]:
+    """One server for each port of `ports`, all in one cluster, none started."""
+    found = {}
+    for index, port in enumerate(ports):
+        membership = Cluster(cluster, port, ports)
+        own = replace(config, cluster=membership, gateway=gateways[index] if gateways else None)
+        name = f"{prefix}{index + 1}"
+        found[name] = NatsServer(jetstream, name=name, config=own)
+    return found
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports on 127.0.0.1 that nobody listens on at this moment."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind((HOST, 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def _knows(server: NatsServer, others: int) -> bool:
+    """Whether `server` has routes to `others` members, and JetStream, where it is on, a leader."""
+    varz: dict[str, Any] = server.monitor.get("/varz")
+    if varz.get("remotes", 0) < others:
+        return False
+    return (
+        not server.jetstream or others == 0 or bool(server.monitor.get("/jsz")["meta_cluster"].get("leader"))
+    )
+
+
+def _reaches(server: NatsServer, clusters: set[str]) -> bool:
+    """Whether a gateway leads from `server` to each of `clusters`; each server opens one for itself."""
+    return clusters <= set(server.monitor.get("/gatewayz").get("outbound_gateways") or {})
