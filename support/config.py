@@ -53,7 +53,7 @@ class User:
     permissions: Permissions | None = None
 
     @property
-    def login(self) -> dict[str, str]:
+    def login(self) -> dict[str, Any]:
         """What `nats.connect` wants to know."""
         return {"user": self.name, "password": self.password}
 

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 import httpx
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.errors import NoRespondersError
 
 from ..config import HOST
 from ..waiting import until
@@ -40,7 +41,7 @@ async def hears_every_order(room: Room, audit: Audit) -> str:
     await room.settle(producer)
     await _quiet(lambda: len(seen))
     if missing := [subject for subject in right if subject not in seen]:
-        hint = ": `*` stands for one token, `>` for all that follow" if len(missing) == 1 else ""
+        hint = ": `*` stands for one word, `>` for all that follow" if len(missing) == 1 else ""
         raise NotYet(f"the audit did not note {', '.join(missing)}{hint}")
     if more := [subject for subject in seen if subject not in right]:
         raise NotYet(f"the audit noted {', '.join(map(str, more))}, which is not about orders")
@@ -150,7 +151,11 @@ async def opens_the_door(room: Room, door: Door) -> str:
         ("/orders/refund", (503, b""), "nobody listens"),
         ("/orders/dispatch", (504, b""), "somebody listens and does not answer"),
     ):
-        answer = await door(client, path, b"2 books")
+        try:
+            answer = await door(client, path, b"2 books")
+        except (NoRespondersError, TimeoutError) as error:
+            raised = type(error).__name__
+            raise NotYet(f"for {path}, where {why}, return {right!r}; your code raised {raised}") from None
         if answer != right:
             raise NotYet(f"for {path}, where {why}, return {right!r}; you returned {answer!r}")
     await room.settle(client)
@@ -170,6 +175,8 @@ async def opens_the_door(room: Room, door: Door) -> str:
             raise NotYet(f"{path!r} reached ADMIN.stop: let a stranger name one word only")
         if room.server.monitor.varz().in_msgs > before:
             raise NotYet(f"{path!r} was passed on as a message: let a stranger name one word only")
+        if isinstance(found, Exception):
+            raise NotYet(f"for {path!r} return (404, b''); your code raised {type(found).__name__}")
         if found != (404, b""):
             raise NotYet(f"for {path!r} return (404, b''); you returned {found!r}")
     return "200, 503 and 504 where they belong, and 9 strange paths led nowhere"

@@ -11,6 +11,8 @@ from typing import Protocol
 
 import psutil
 from matplotlib.axes import Axes
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextPath
 
 from .look import ROLE, WIDTH, picture
 
@@ -147,6 +149,8 @@ def _line(
 
 def _edge(name: str, slope: float) -> float:
     """How far the edge of the box with `name` is from its middle, in points, in the direction `slope`."""
-    half_width, half_height = 3.4 * len(name) + 6, 11.0
+    font = FontProperties(family="DejaVu Sans", weight="bold")
+    half_width = TextPath((0, 0), name, size=9.5, prop=font).get_extents().width / 2 + 7
+    half_height = 11.0
     across, down = abs(math.cos(slope)), abs(math.sin(slope))
-    return min(half_width / across if across > 1e-6 else half_height, half_height / max(down, 1e-6))
+    return min(half_width / max(across, 1e-6), half_height / max(down, 1e-6))

@@ -1,0 +1,130 @@
+import asyncio
+import socket
+from collections.abc import Callable
+
+import nats
+import psutil
+import pytest
+
+from support import cluster as module
+from support.cluster import NatsCluster, Supercluster, free_ports
+from support.config import Config
+from support.server import NatsServer, PortTakenError, ServerError
+
+
+async def settle(client: nats.aio.client.Client) -> None:
+    await client.flush()
+    await client.flush()
+
+
+async def answers(asker: list[str], provider: list[str]) -> bytes:
+    """The answer of a service that runs elsewhere."""
+    service, client = await nats.connect(provider), await nats.connect(asker)
+    try:
+
+        async def answer(msg: nats.aio.msg.Msg) -> None:
+            await msg.respond(b"yes")
+
+        await service.subscribe("S", queue="q", cb=answer)
+        await settle(service)
+        for _ in range(50):  # the others learn of it over the routes
+            try:
+                return (await client.request("S", timeout=1)).data
+            except nats.errors.NoRespondersError:
+                await asyncio.sleep(0.05)
+        raise AssertionError("the members do not know each other's subscriptions")
+    finally:
+        await service.close()
+        await client.close()
+
+
+def test_members_act_as_one() -> None:
+    with NatsCluster(3) as cluster:
+        assert list(cluster.servers) == ["n1", "n2", "n3"]
+        assert asyncio.run(answers([cluster["n1"].url], [cluster["n3"].url])) == b"yes"
+
+
+def test_all_members_listen_on_this_machine_only() -> None:
+    with Supercluster({"east": 1, "west": 1}) as world:
+        for server in world.servers.values():
+            found = psutil.Process(server.pid).net_connections(kind="inet")
+            assert {each.laddr.ip for each in found if each.status == psutil.CONN_LISTEN} == {"127.0.0.1"}
+
+
+def test_with_jetstream_it_is_ready_when_a_replicated_stream_can_be_made() -> None:
+    async def run() -> int:
+        client = await nats.connect(cluster.urls)
+        try:
+            stream = client.jetstream()
+            await stream.add_stream(name="R3", subjects=["r3"], num_replicas=3)
+            await stream.publish("r3", b"kept")
+            cluster.kill("n1")
+            cluster.restart("n1")
+            for _ in range(50):  # if it led the stream, a new leader is still being elected
+                try:
+                    return (await stream.stream_info("R3")).state.messages
+                except (TimeoutError, nats.errors.Error):
+                    await asyncio.sleep(0.2)
+            raise AssertionError("the stream has no leader")
+        finally:
+            await client.close()
+
+    with NatsCluster(3, jetstream=True) as cluster:
+        assert asyncio.run(run()) == 1
+
+
+def test_a_member_can_be_stopped_killed_and_restarted_by_name() -> None:
+    with NatsCluster(2) as cluster:
+        url = cluster["n2"].url
+        for end in cluster.stop, cluster.kill:
+            end("n2")
+            assert repr(cluster) == "<NatsCluster n1 runs, n2 down>"
+            cluster.restart("n2")
+            assert cluster["n2"].url == url
+        assert asyncio.run(answers([cluster["n1"].url], [url])) == b"yes"
+
+
+def test_an_unknown_member_is_named_with_the_known_ones() -> None:
+    with NatsCluster(2) as cluster, pytest.raises(ServerError, match="no member 'n9'; there are: n1, n2"):
+        cluster.kill("n9")
+
+
+def test_a_supercluster_answers_across_its_gateways() -> None:
+    with Supercluster({"east": 2, "west": 1}) as world:
+        assert list(world.servers) == ["east-1", "east-2", "west-1"]
+        assert asyncio.run(answers(world.of("east"), world.of("west"))) == b"yes"
+        assert asyncio.run(answers(world.of("west"), world.of("east"))) == b"yes"
+
+
+def test_a_port_that_is_taken_meanwhile_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken = other.getsockname()[1]
+        found = [[taken, *free_ports(1)], free_ports(2)]
+        monkeypatch.setattr(module, "free_ports", lambda _: found.pop(0))
+        with NatsCluster(2) as cluster:
+            assert len(cluster.urls) == 2
+        monkeypatch.setattr(module, "free_ports", lambda count: [taken, *free_ports(count - 1)])
+        with pytest.raises(PortTakenError, match=f"port {taken}"):
+            NatsCluster(2).start()
+
+
+def test_a_wrong_configuration_ends_all_members() -> None:
+    with pytest.raises(ServerError, match="nonsense"):
+        NatsCluster(2, config=Config(more={"nonsense": 1})).start()
+
+
+@pytest.mark.parametrize("make", [lambda: NatsCluster(0), lambda: Supercluster({"east": 1})])
+def test_too_few_members_are_refused(make: Callable[[], object]) -> None:
+    with pytest.raises(ValueError, match=r"at least|or more"):
+        make()
+
+
+def test_after_the_end_nothing_is_left() -> None:
+    with NatsCluster(2) as cluster:
+        members = list(cluster.servers.values())
+        pids = [member.pid for member in members]
+        assert all(isinstance(member, NatsServer) for member in members)
+    assert not any(psutil.pid_exists(pid) for pid in pids if pid)
+    cluster.close()
