@@ -14,12 +14,10 @@ from nats.aio.msg import Msg
 from nats.errors import NoRespondersError
 
 from ..config import HOST
-from ..waiting import until
 from .check import NotYet, check
 from .room import Room
 
 REPLY = 1.0  # seconds to wait for one reply
-QUIET = 0.2  # seconds in which nothing more must come
 
 Audit = Callable[[Client, list[str]], Awaitable[None]]
 Refund = Callable[[Client, str], Awaitable[None]]
@@ -39,7 +37,7 @@ async def hears_every_order(room: Room, audit: Audit) -> str:
     for subject in ("INVOICES.create", "ORDERED", *right):
         await producer.publish(subject, b"2 books")
     await room.settle(producer)
-    await _quiet(lambda: len(seen))
+    await room.quiet(lambda: len(seen))
     if missing := [subject for subject in right if subject not in seen]:
         hint = ": `*` stands for one word, `>` for all that follow" if len(missing) == 1 else ""
         raise NotYet(f"the audit did not note {', '.join(missing)}{hint}")
@@ -80,7 +78,7 @@ async def refunds(room: Room, refund: Refund) -> str:
     for order in orders:
         await asker.publish("ORDERS.refund", order, reply=f"{inbox}.{order.decode()}")
     await room.settle(asker)
-    await _quiet(lambda: replies.total())
+    await room.quiet(lambda: replies.total())
     if missing := len(set(orders) - set(replies)):
         raise NotYet(f"{missing} of 40 requests got no answer: each wants one, with message.respond")
     if (most := max(replies.values())) > 1:
@@ -146,18 +144,18 @@ async def opens_the_door(room: Room, door: Door) -> str:
         await service.subscribe(subject, cb=callback)
     await room.settle(service)
     client = await room.connect("door")
-    for path, right, why in (
-        ("/orders/create", (200, b"2 books accepted"), "the service answered"),
-        ("/orders/refund", (503, b""), "nobody listens"),
-        ("/orders/dispatch", (504, b""), "somebody listens and does not answer"),
+    for word, right, why in (
+        ("create", (200, b"2 books accepted"), "the service answered"),
+        ("refund", (503, b""), "nobody listens"),
+        ("dispatch", (504, b""), "somebody listens and does not answer"),
     ):
         try:
-            answer = await door(client, path, b"2 books")
+            answer = await door(client, f"/orders/{word}", b"2 books")
         except (NoRespondersError, TimeoutError) as error:
             raised = type(error).__name__
-            raise NotYet(f"for {path}, where {why}, return {right!r}; your code raised {raised}") from None
+            raise NotYet(f"{word}: where {why}, return {right!r}; your code raised {raised}") from None
         if answer != right:
-            raise NotYet(f"for {path}, where {why}, return {right!r}; you returned {answer!r}")
+            raise NotYet(f"{word}: where {why}, return {right!r}; you returned {answer!r}")
     await room.settle(client)
     before = room.server.monitor.varz().in_msgs
     for path in (
@@ -221,12 +219,3 @@ def _nobody() -> Iterator[str]:
     with socket.socket() as taken:
         taken.bind((HOST, 0))  # without listen
         yield f"http://{HOST}:{taken.getsockname()[1]}"
-
-
-async def _quiet(count: Callable[[], int]) -> None:
-    """Return when `count()` has not grown for `QUIET` seconds."""
-    seen = -1
-    while seen != count():
-        seen = count()
-        with suppress(TimeoutError):
-            await until(lambda: count() > seen, timeout=QUIET)  # noqa: B023  awaited at once

@@ -14,14 +14,12 @@ from nats.aio.msg import Msg
 from nats.errors import NoRespondersError
 
 from ..server import NatsServer
-from ..waiting import until
 from ..wire import is_inbox
 from .check import NotYet, check
 from .room import Room
 
 REPLY = 1.0  # seconds to wait for one reply
 AT_ONCE = 0.3  # seconds
-QUIET = 0.2  # seconds in which nothing more must come
 
 Worker = Callable[[Client, list[bytes]], Awaitable[None]]
 Service = Callable[[Client], Awaitable[None]]
@@ -45,7 +43,7 @@ async def shares_the_work(room: Room, worker: Worker) -> str:
     for job in jobs:
         await producer.publish("JOBS.resize", job)
     await room.settle(producer)
-    await _quiet(lambda: sum(map(len, done.values())))
+    await room.quiet(lambda: sum(map(len, done.values())))
     everything = [job for mine in done.values() for job in mine]
     if other := [job for job in everything if not isinstance(job, bytes)]:
         raise NotYet(
@@ -177,14 +175,3 @@ def _instead(room: Room) -> str:
     if other := [subject for subject in found if not is_inbox(subject)]:
         return f"you subscribed to {', '.join(other)} instead"
     return "subscribe to it, and mind the await before nc.subscribe"
-
-
-async def _quiet(count: Callable[[], int]) -> None:
-    """Return when `count()` has not grown for `QUIET` seconds."""
-    seen = -1
-    while seen != count():
-        seen = count()
-        try:
-            await until(lambda: count() > seen, timeout=QUIET)  # noqa: B023  awaited at once
-        except TimeoutError:
-            return

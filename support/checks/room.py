@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 
 import nats
 from nats.aio.client import Client
 
 from ..server import NatsServer
+from ..waiting import until
 
+QUIET = 0.2  # seconds in which nothing more must come
 PATIENCE = 2.0  # seconds to close one connection
 
 
@@ -47,6 +50,14 @@ class Room:
             ),
             key=lambda found: (found[0], found[1] or ""),
         )
+
+    async def quiet(self, count: Callable[[], int]) -> None:
+        """Return when `count()` has not grown for a moment."""
+        seen = -1
+        while seen != count():
+            seen = count()
+            with suppress(TimeoutError):
+                await until(lambda: count() > seen, timeout=QUIET)  # noqa: B023  awaited at once
 
     async def _note(self, error: Exception) -> None:
         self.errors.append(error)
