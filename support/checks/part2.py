@@ -13,7 +13,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import NoRespondersError
 
-from ..config import Config, User
+from ..config import Config, ServiceExport, User
 from ..server import NatsServer, ServerError
 from ..waiting import until
 from .check import NotYet, check
@@ -66,9 +66,9 @@ async def bills_once_and_audits_all(room: Room, wiring: Wiring) -> str:
     await wiring(billing_1, billing_2, audit, billed, audited)
     for client in billing_1, billing_2, audit:
         await room.settle(client)
-    listening = {name for name, _ in room.listeners("ORDERS.new")}
-    if missing := sorted({"billing-1", "billing-2", "audit"} - listening):
-        raise NotYet(f"{' and '.join(missing)} did not subscribe to ORDERS.new")
+    listening = dict(room.listeners("ORDERS.new"))
+    if missing := sorted({"billing-1", "billing-2", "audit"} - set(listening)):
+        raise NotYet(f"{' and '.join(missing)} did not subscribe to exactly ORDERS.new")
     orders = [f"order {number}".encode() for number in range(40)]
     for order in orders:
         await shop.publish("ORDERS.new", order)
@@ -82,6 +82,9 @@ async def bills_once_and_audits_all(room: Room, wiring: Wiring) -> str:
             raise NotYet(f"{len(set(found))} of 40 orders were {what}: each must be") from None
         if (times := max(Counter(found).values())) > 1:
             raise NotYet(f"an order was {what} {times} times: which connections should share, and which not?")
+    group = listening["billing-1"]
+    if not group or group != listening["billing-2"] or group == listening["audit"]:
+        raise NotYet("let the server share the orders: the two billing connections want one queue group")
     return "40 orders, each billed once, by two connections in one group, and each audited"
 
 
@@ -89,11 +92,12 @@ async def bills_once_and_audits_all(room: Room, wiring: Wiring) -> str:
 async def counts_all_heads(room: Room, census: Census) -> str:
     """All instances on CENSUS are named, sorted, within 2 seconds, however many there are."""
     names = sorted(f"host-{secrets.token_hex(2)}" for _ in range(5 + secrets.randbelow(4)))
-    for number, name in enumerate(names):
+    last = secrets.choice(names)
+    for name in names:
+        # All but one at once, in no order; and that one long after the others.
+        delay = LATEST if name == last else secrets.randbelow(20) / 1000
 
-        async def answer(
-            msg: Msg, name: str = name, wait: float = LATEST * number / (len(names) - 1)
-        ) -> None:
+        async def answer(msg: Msg, name: str = name, wait: float = delay) -> None:
             await asyncio.sleep(wait)
             await msg.respond(name.encode())
 
@@ -138,9 +142,11 @@ async def keeps_the_boundary(room: Room, boundary: Boundary) -> str:
         if found[name, subject] != allowed:
             rule = "must reach" if allowed else "must not reach"
             raise NotYet(f"{name} {rule} {subject}, and {'does not' if allowed else 'does'}")
-    open_to_all = any(not export.to for account in config.accounts for export in account.exports)
-    if open_to_all:
-        raise NotYet("GUEST's operator could import the service tomorrow: export it to SHOP only")
+    exports = [each for account in config.accounts for each in account.exports]
+    if exports != [ServiceExport("PRICES.get", to=["SHOP"])]:
+        raise NotYet(
+            "GUEST's operator could import more tomorrow: export PRICES.get, to SHOP only, and no more"
+        )
     return "shop gets prices and cannot set them; guest does neither"
 
 

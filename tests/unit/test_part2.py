@@ -30,6 +30,21 @@ def wiring(billing: str, *, audit: str | None = "") -> Any:
     return connect
 
 
+async def one_bills_alone(one: Client, two: Client, third: Client, billed: Any, seen: Any) -> None:
+    async def bill(msg: Msg) -> None:
+        billed.append(msg.data)
+
+    async def look(msg: Msg) -> None:
+        seen.append(msg.data)
+
+    async def ignore(_: Msg) -> None:
+        """Do nothing."""
+
+    await one.subscribe("ORDERS.new", cb=bill)
+    await two.subscribe("ORDERS.new", cb=ignore)
+    await third.subscribe("ORDERS.new", cb=look)
+
+
 def census(wait: float, *, order: bool = True) -> Any:
     async def count(nc: Client) -> list[str]:
         inbox, found = nc.new_inbox(), []
@@ -89,12 +104,17 @@ def somebody_forgotten(prices: User, shop: User, guest: User) -> Config:
         (part2.matches_temperatures, 7, "this is a int"),
         (part2.bills_once_and_audits_all, wiring("billing"), "✓ 40 orders"),
         (part2.bills_once_and_audits_all, wiring(""), "an order was billed 2 times"),
-        (part2.bills_once_and_audits_all, wiring("billing", audit=None), "audit did not subscribe"),
+        (
+            part2.bills_once_and_audits_all,
+            wiring("billing", audit=None),
+            "audit did not subscribe to",
+        ),
         (
             part2.bills_once_and_audits_all,
             wiring("all", audit="all"),
             "of 40 orders were billed",
         ),
+        (part2.bills_once_and_audits_all, one_bills_alone, "want one queue group"),
         (part2.counts_all_heads, census(1.2), "✓ all names"),
         (part2.counts_all_heads, census(0.15), "some are missing"),
         (part2.counts_all_heads, census(2.5), "longer than 2 seconds"),
@@ -114,7 +134,13 @@ def somebody_forgotten(prices: User, shop: User, guest: User) -> Config:
             boundary(ServiceExport("PRICES.get"), "SHOP", "GUEST"),
             "guest must not reach PRICES.get",
         ),
-        (part2.keeps_the_boundary, boundary(ServiceExport("PRICES.get"), "SHOP"), "export it to SHOP only"),
+        (part2.keeps_the_boundary, boundary(ServiceExport("PRICES.get"), "SHOP"), "to SHOP only"),
+        (
+            part2.keeps_the_boundary,
+            boundary(ServiceExport("PRICES.get", to=["SHOP", "GUEST"]), "SHOP"),
+            "SHOP only",
+        ),
+        (part2.keeps_the_boundary, boundary(ServiceExport("PRICES.*", to=["SHOP"]), "SHOP"), "SHOP only"),
         (part2.keeps_the_boundary, boundary(None, "SHOP"), "refuses this configuration"),
         (part2.keeps_the_boundary, all_in_one, "shop must not reach PRICES.set"),
         (part2.keeps_the_boundary, somebody_forgotten, "user guest cannot connect"),
