@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .binary import ServerError as ServerError
     from .child import Child as Child
     from .cluster import NatsCluster as NatsCluster
     from .cluster import Supercluster as Supercluster
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from .limits import allow_open_files as allow_open_files
     from .server import NatsServer as NatsServer
     from .server import PortTakenError as PortTakenError
-    from .server import ServerError as ServerError
     from .waiting import until as until
     from .wire import trace as trace
 
@@ -27,7 +27,7 @@ _HOME = {
     "NatsServer": "server",
     "PortTakenError": "server",
     "ROLE": "figures",
-    "ServerError": "server",
+    "ServerError": "binary",
     "Supercluster": "cluster",
     "allow_open_files": "limits",
     "components": "figures",

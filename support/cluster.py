@@ -14,8 +14,9 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from typing import Any, Self
 
+from .binary import ServerError
 from .config import HOST, Cluster, Config, Gateway
-from .server import NatsServer, PortTakenError, ServerError, wait_for
+from .server import NatsServer, PortTakenError, wait_for
 
 ATTEMPTS = 3  # to find ports that nobody takes meanwhile
 

@@ -16,10 +16,11 @@ from pathlib import Path
 
 import psutil
 
+from .binary import ServerError, check_version, find_server
 from .child import PREFIX
 from .config import HOST
 from .limits import allow_open_files
-from .server import NatsServer, ServerError, check_version, find_server
+from .server import NatsServer
 
 PROJECT = "nats-notebooks"
 OLDEST_PYTHON = (3, 11)

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from .server import LogLine, NatsServer
+from .log import LogLine
+from .server import NatsServer
 
 
 @dataclass(frozen=True, slots=True)

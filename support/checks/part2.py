@@ -13,8 +13,9 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import NoRespondersError
 
+from ..binary import ServerError
 from ..config import Config, ServiceExport, User
-from ..server import NatsServer, ServerError
+from ..server import NatsServer
 from ..waiting import until
 from .check import NotYet, check
 from .room import Room

@@ -7,9 +7,10 @@ import psutil
 import pytest
 
 from support import cluster as module
+from support.binary import ServerError
 from support.cluster import NatsCluster, Supercluster, free_ports
 from support.config import Config
-from support.server import NatsServer, PortTakenError, ServerError
+from support.server import NatsServer, PortTakenError
 
 
 async def settle(client: nats.aio.client.Client) -> None:

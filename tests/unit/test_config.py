@@ -5,6 +5,7 @@ import nats
 import pytest
 from nats.errors import NoRespondersError
 
+from support.binary import ServerError
 from support.config import (
     Account,
     Config,
@@ -19,7 +20,7 @@ from support.config import (
     Tls,
     User,
 )
-from support.server import NatsServer, ServerError
+from support.server import NatsServer
 
 
 def test_what_was_not_said_is_not_written() -> None:

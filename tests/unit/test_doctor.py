@@ -28,7 +28,7 @@ def test_a_healthy_machine_passes() -> None:
 
 
 def test_a_missing_server_stops_a_learner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("support.server.sysconfig.get_path", lambda _: str(tmp_path))
+    monkeypatch.setattr("support.binary.sysconfig.get_path", lambda _: str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("NATS_SERVER", raising=False)
     result = CliRunner().invoke(app, ["doctor"])

@@ -10,8 +10,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from support import binary as binary_module
 from support import server as module
-from support.server import NatsServer, PortTakenError, ServerError, check_version, find_server
+from support.binary import ServerError, check_version, find_server
+from support.server import NatsServer, PortTakenError
 
 
 def can_connect(server: NatsServer) -> bool:
@@ -99,7 +101,7 @@ def test_a_configuration_that_listens_on_every_network_is_refused() -> None:
 
 
 def test_a_missing_binary_is_one_clear_message(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(module.sysconfig, "get_path", lambda _: str(tmp_path))
+    monkeypatch.setattr(binary_module.sysconfig, "get_path", lambda _: str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("NATS_SERVER", raising=False)
     with pytest.raises(ServerError, match=r'not found .* run "make setup", or set NATS_SERVER'):
@@ -128,7 +130,7 @@ def test_the_order_is_environment_then_nats_server_then_path(
     own = fake_server(tmp_path / "own" / "nats-server", "")
     monkeypatch.setenv("PATH", str(on_path.parent))
     monkeypatch.delenv("NATS_SERVER", raising=False)
-    monkeypatch.setattr(module.sysconfig, "get_path", lambda _: str(own.parent))
+    monkeypatch.setattr(binary_module.sysconfig, "get_path", lambda _: str(own.parent))
     assert find_server() == own
     own.unlink()
     assert find_server() == on_path

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from nats.aio.client import Client
 
 from support.config import Account, Config, User
-from support.server import NatsServer, parse_log
+from support.log import parse_log
+from support.server import NatsServer
 from support.wire import Wire, is_inbox, parse, trace, unquote
 
 
