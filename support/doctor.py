@@ -127,7 +127,11 @@ def _open_files() -> Finding:
 
 
 def _left_overs() -> Iterator[Finding]:
-    """Private directories whose owner has ended; our guards remove them, unless the power fails."""
+    """Private directories whose owner has ended.
+
+    The guards remove them, unless the power fails, or the owner is killed in the moment between making
+    the directory and starting the guard.
+    """
     used: set[str] = set()
     for process in psutil.process_iter():
         with suppress(psutil.Error):

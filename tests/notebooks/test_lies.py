@@ -4,6 +4,8 @@ import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
@@ -34,17 +36,25 @@ def another(text: str) -> str:
     return text[:place] + ("3" if text[place] != "3" else "4") + text[place + 1 :]
 
 
-@pytest.mark.parametrize("path", notebooks.find(), ids=lambda path: path.stem)
-def test_every_changed_output_is_found(path: Path, tmp_path: Path) -> None:
-    shutil.copytree(path.parent, tmp_path / "notebooks", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
-    copy = tmp_path / "notebooks" / path.name
+@dataclass(frozen=True)
+class Judged:
+    """How nbval judged a notebook whose outputs were changed in the cells `changed`."""
+
+    changed: set[str]
+    failed: set[str]
+    passed: set[str]
+    output: str
+
+
+def judge(path: Path, folder: Path) -> Judged:
+    shutil.copytree(path.parent, folder, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+    copy = folder / path.name
     notebook = nbformat.read(copy, as_version=4)
     changed = lie(notebook)
     nbformat.write(notebook, copy)
-    assert len(changed) > 10
     options = ["--nbval", "--nbval-current-env", "--nbval-cell-timeout=60", "-p", "no:cacheprovider"]
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, "-rfp", "--tb=no", "--rootdir", str(tmp_path), str(copy)],
+        [sys.executable, "-m", "pytest", *options, "-rfp", "--tb=no", "--rootdir", str(folder), str(copy)],
         capture_output=True,
         text=True,
         timeout=170,
@@ -52,5 +62,21 @@ def test_every_changed_output_is_found(path: Path, tmp_path: Path) -> None:
     )
     failed = set(re.findall(r"^FAILED .*::(Cell \d+)", run.stdout, re.MULTILINE))
     passed = set(re.findall(r"^PASSED .*::(Cell \d+)", run.stdout, re.MULTILINE))
-    assert failed == changed, run.stdout[-2000:]
-    assert passed, "the cells without a changed output still pass"
+    return Judged(changed, failed, passed, run.stdout)
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, Judged]:
+    """All notebooks, two at a time."""
+    paths = notebooks.find()
+    folders = [tmp_path_factory.mktemp("lies") / "notebooks" for _ in paths]
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(paths, pool.map(judge, paths, folders), strict=True))
+
+
+@pytest.mark.parametrize("path", notebooks.find(), ids=lambda path: path.stem)
+def test_every_changed_output_is_found(path: Path, judged: dict[Path, Judged]) -> None:
+    found = judged[path]
+    assert len(found.changed) > 10
+    assert found.failed == found.changed, found.output[-2000:]
+    assert found.passed, "the cells without a changed output still pass"

