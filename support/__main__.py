@@ -98,7 +98,8 @@ def _with_progress(path: Path, console: Console, *, store: bool) -> notebooks.Re
 
 def main() -> None:
     try:
-        app(prog_name="python -m support")
+        # As `nats-notebooks`, which is the same, it can be completed by the shell.
+        app(prog_name="python -m support" if sys.argv[0].endswith("__main__.py") else None)
     except KeyboardInterrupt:
         sys.exit(130)
 

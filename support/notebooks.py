@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -65,11 +66,16 @@ def execute(path: Path, *, store: bool = False, done: Callable[[], None] = lambd
     )
     begin, error = time.perf_counter(), ""
     try:
-        client.execute()
+        # What the kernel has to say comes as outputs; on stderr it only complains when it is ended early.
+        client.execute(stderr=subprocess.DEVNULL)
     except CellExecutionError as failed:
         error = f"{failed.ename}: {failed.evalue}".strip()
     except (CellTimeoutError, DeadKernelError) as failed:
         error = str(failed).partition("\n")[0]
+    except AssertionError:
+        if client.km is None:  # after Ctrl-C nbclient ends the kernel, and then stumbles over its absence
+            raise KeyboardInterrupt from None
+        raise
     if store and not error:
         tidy(notebook)
         nbformat.write(notebook, path)

@@ -1,6 +1,12 @@
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 from typer.testing import CliRunner
 
@@ -73,3 +79,22 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
     result = CliRunner().invoke(app, [command, "--help"])
     assert result.exit_code == 0
     assert "Example" in result.output
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs Unix signals")
+def test_ctrl_c_ends_a_run_with_all_that_it_started(eventually: Callable[..., None]) -> None:
+    """In the middle of part 3, with its servers running."""
+    command = [sys.executable, "-m", "support", "run", "3"]
+    run = subprocess.Popen(
+        command, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    started = psutil.Process(run.pid)
+    eventually(
+        lambda: any("nats-server" in each.name() for each in started.children(recursive=True)), timeout=30
+    )
+    below = started.children(recursive=True)
+    os.killpg(run.pid, signal.SIGINT)
+    said, _ = run.communicate(timeout=30)
+    assert run.returncode == 130
+    assert "Traceback" not in said
+    eventually(lambda: not any(each.is_running() and each.status() != "zombie" for each in below))
