@@ -146,7 +146,7 @@ class NatsCluster(_Servers):
 
     def _usable(self) -> bool:
         running = self._running()
-        return all(_knows(server, len(running) - 1) for server in running)
+        return all(_knows(server, len(running) - 1) for server in running) and _led(running)
 
 
 class Supercluster(_Servers):
@@ -194,7 +194,7 @@ class Supercluster(_Servers):
             _knows(server, len(servers) - 1) and _reaches(server, alive - {name})
             for name, servers in clusters.items()
             for server in servers
-        )
+        ) and _led(self._running())
 
 
 def members(
@@ -226,13 +226,23 @@ def free_ports(count: int) -> list[int]:
 
 
 def _knows(server: NatsServer, others: int) -> bool:
-    """Whether `server` has routes to `others` members, and JetStream, where it is on, a leader."""
+    """Whether `server` has routes to `others` members."""
     varz: dict[str, Any] = server.monitor.get("/varz")
-    if varz.get("remotes", 0) < others:
-        return False
-    return (
-        not server.jetstream or others == 0 or bool(server.monitor.get("/jsz")["meta_cluster"].get("leader"))
-    )
+    return bool(varz.get("remotes", 0) >= others)
+
+
+def _led(running: list[NatsServer]) -> bool:
+    """Whether JetStream, where it is on, has a leader that can place replicas on all running members."""
+    if len(running) < 2 or not running[0].jetstream:
+        return True
+    for server in running:
+        meta: dict[str, Any] = server.monitor.get("/jsz")["meta_cluster"]
+        if meta.get("leader") == server.name:
+            peers = [
+                each for each in meta.get("replicas") or () if each["current"] and not each.get("offline")
+            ]
+            return len(peers) >= len(running) - 1
+    return False
 
 
 def _reaches(server: NatsServer, clusters: set[str]) -> bool:

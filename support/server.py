@@ -105,7 +105,9 @@ class NatsServer:
                 self.close()
             else:
                 self.kill()
-            raise explained from error
+            if explained is error:
+                raise
+            raise explained from None  # it says all that there is to say
         return self
 
     def stop(self) -> None:
