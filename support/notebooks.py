@@ -72,14 +72,20 @@ def execute(path: Path, *, store: bool = False, done: Callable[[], None] = lambd
         error = f"{failed.ename}: {failed.evalue}".strip()
     except (CellTimeoutError, DeadKernelError) as failed:
         error = str(failed).partition("\n")[0]
-    except AssertionError:
-        if client.km is None:  # after Ctrl-C nbclient ends the kernel, and then stumbles over its absence
-            raise KeyboardInterrupt from None
-        raise
+    except Exception:
+        if not _interrupted(client):
+            raise
+    if _interrupted(client):
+        raise KeyboardInterrupt
     if store and not error:
         tidy(notebook)
         nbformat.write(notebook, path)
     return Result(path, code_cells(path), time.perf_counter() - begin, error)
+
+
+def _interrupted(client: NotebookClient) -> bool:
+    """Whether Ctrl-C came: nbclient takes it, ends the kernel, and then stumbles over its absence, or not."""
+    return hasattr(client, "_async_cleanup_kernel_future")
 
 
 def readme_picture(folder: Path = FOLDER) -> bytes:
