@@ -9,7 +9,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from world import World
 
+from support import NatsServer
 from support.child import PREFIX
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -56,3 +58,15 @@ def eventually() -> Callable[..., None]:
             time.sleep(0.01)
 
     return wait
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """A server with JetStream, set up for the shipper, and everything that is started on it."""
+    with (
+        NatsServer(jetstream=True, store_dir=tmp_path / "store") as server,
+        World(tmp_path, server.url) as world,
+    ):
+        world.server = server
+        world.done("setup")
+        yield world

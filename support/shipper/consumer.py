@@ -1,0 +1,183 @@
+"""Messages → pieces per host → stored → acknowledged.
+
+A message is acknowledged only when its bytes are on disk and the checkpoint says so. What cannot be stored
+is kept and tried again; meanwhile the server is told that we are at it, and no more is asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from .connection import PASSING, on_connections, pause, reason, settled
+from .feeds import Feed, Live, Pulled, Pushed
+from .notices import Notices
+from .settings import ConsumerSettings
+from .source import read_headers
+from .store import Piece, Store, StoreError
+from .subjects import host_of
+
+LOOK = 0.25  # seconds between two looks whether to stop
+BACKOFF = 0.1, 5.0  # seconds before something is tried again: first, last
+NAMED = 100  # refused subjects that are named, at most
+
+
+@dataclass(slots=True)
+class Progress:
+    """What this run has stored so far. `pending` messages were still to come when the last one was sent;
+    `refused` messages had no host name in their subject."""
+
+    lines: int = 0
+    bytes: int = 0
+    messages: int = 0
+    pending: int = 0
+    refused: int = 0
+
+
+async def consume(
+    settings: ConsumerSettings,
+    *,
+    until_idle: float | None,
+    stop: asyncio.Event,
+    notices: Notices,
+    progress: Progress,
+) -> None:
+    """Store what comes until `stop` is set, or until nothing is pending for `until_idle` seconds.
+
+    Raises RefusedError if another consumer writes to the directory, or reads one of the partitions.
+    """
+    if not settings.stream:
+        notices.say("no SHIPPER_STREAM: core NATS, at most once; what comes while this does not run is lost")
+    store = Store(
+        settings.directory,
+        output=settings.output,
+        keep=settings.keep,
+        state=settings.state,
+        warn=notices.warn,
+    )
+    # One thread for all partitions: they share a disk and a checkpoint.
+    with ThreadPoolExecutor(1, thread_name_prefix="disk") as disk:
+        consumer = Consumer(settings, store, disk, notices, progress, stop)
+        try:
+            await on_connections(
+                settings, "shipper consumer", lambda nc: consumer.run(nc, until_idle), notices, stop
+            )
+        finally:
+            disk.submit(store.close).result()
+
+
+class Consumer:
+    """All partitions of one directory, over one connection after the other."""
+
+    def __init__(
+        self,
+        settings: ConsumerSettings,
+        store: Store,
+        disk: ThreadPoolExecutor,
+        notices: Notices,
+        progress: Progress,
+        stop: asyncio.Event,
+    ) -> None:
+        self.settings, self.store, self._disk = settings, store, disk
+        self.notices, self.progress, self._stop = notices, progress, stop
+        self._refused: set[str] = set()
+        self._last = time.monotonic()  # when something came
+        self._feeds = [self._feed(number) for number in settings.partitions]
+
+    def _feed(self, number: int) -> Feed:
+        if not self.settings.stream:
+            return Live(self.settings.prefix, number)
+        return (Pushed if self.settings.target else Pulled)(self.settings.stream, number)
+
+    async def run(self, nc: Client, until_idle: float | None) -> None:
+        """Store what comes on this connection."""
+        self._last = time.monotonic()
+        try:
+            async with asyncio.TaskGroup() as group:
+                partitions = [group.create_task(self._partition(nc, feed)) for feed in self._feeds]
+                if until_idle is not None:
+                    await self._idle(until_idle)
+                    for each in partitions:
+                        each.cancel()
+        except BaseExceptionGroup as several:
+            raise several.exceptions[0] from None
+        await settled(nc)  # the last acknowledgements are to arrive
+
+    async def _partition(self, nc: Client, feed: Feed) -> None:
+        delay = BACKOFF[0]
+        while not self._stop.is_set():
+            try:
+                await feed.begin(nc)
+                self.notices.over("reading", "reading again")
+                while not self._stop.is_set():
+                    if messages := await feed.take(LOOK):
+                        await self._store(feed, messages)
+                        delay = BACKOFF[0]
+            except PASSING as error:
+                self.notices.trouble("reading", f"cannot read: {reason(error)}; trying on")
+                await pause(delay, self._stop)
+                delay = min(2 * delay, BACKOFF[1])
+
+    async def _store(self, feed: Feed, messages: list[Msg]) -> None:
+        found = [self._piece(message) for message in messages]
+        pieces = [piece for piece in found if piece]
+        refused = [message for message, piece in zip(messages, found, strict=True) if piece is None]
+        delay = BACKOFF[0]
+        while True:
+            try:
+                loop = asyncio.get_running_loop()
+                stored = await loop.run_in_executor(self._disk, self.store.store, pieces)
+                break
+            except StoreError as error:
+                self.notices.trouble("store", f"cannot store: {error}; nothing is acknowledged; trying on")
+                await feed.working(messages)
+                await pause(delay, self._stop)
+                delay = min(2 * delay, BACKOFF[1])
+                if self._stop.is_set():
+                    return
+        self.notices.over("store", "storing again")
+        await feed.done(messages, refused)
+        self._last = time.monotonic()
+        self.progress.messages += len(messages)
+        self.progress.bytes += stored
+        self.progress.lines += sum(piece.data.count(b"\n") for piece in pieces)
+        if self.settings.stream:
+            self.progress.pending = messages[-1].metadata.num_pending
+
+    def _piece(self, message: Msg) -> Piece | None:
+        """What a message brings; None if it may not be stored."""
+        host = host_of(self.settings.prefix, message.subject)
+        if host is None:
+            self._refuse(message)
+            return None
+        metadata = message.metadata if self.settings.stream else None
+        when = metadata.timestamp.timestamp() if metadata else time.time()
+        if (found := read_headers(message.headers)) and found.end - found.start == len(message.data):
+            return Piece(host, found.source, found.start, message.data, when, found.after)
+        # Published by another program, then.
+        source, number = (f"stream {metadata.stream}", metadata.sequence.stream) if metadata else ("", 0)
+        return Piece(host, source, None, message.data, when, number=number)
+
+    def _refuse(self, message: Msg) -> None:
+        """A name from the network that is no host name never becomes a path."""
+        self.progress.refused += 1
+        if message.subject not in self._refused and len(self._refused) < NAMED:
+            self._refused.add(message.subject)
+            self.notices.warn(f"refused, since it names no host: {message.subject[:200]!r}")
+
+    async def _idle(self, seconds: float) -> None:
+        """Return when nothing has come for that long, and nothing is pending."""
+        while not self._stop.is_set():
+            await pause(max(0.02, self._last + seconds - time.monotonic()), self._stop)
+            if time.monotonic() - self._last < seconds:
+                continue
+            try:
+                if sum([await feed.pending() for feed in self._feeds]) == 0:
+                    return
+            except PASSING:
+                continue  # whoever reads says so

@@ -1,0 +1,98 @@
+"""What a producer remembers between its runs: the files it has shipped, and how far."""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from .source import Position
+
+REMEMBERED = 64  # sources, the newest
+
+
+class RefusedError(RuntimeError):
+    """This program must not run, since another one does the same work; says which."""
+
+
+@dataclass(slots=True)
+class Known:
+    """A source: the file with this `inode`, shipped up to `end`; `check` is that of the bytes before."""
+
+    source: str
+    inode: int
+    end: int = 0
+    check: int = 0
+
+    @property
+    def position(self) -> Position:
+        return Position(self.source, self.end, self.check)
+
+
+@dataclass(slots=True)
+class Positions:
+    """The sources in the order in which they were shipped, kept in a file; the newest is last.
+
+    `sequence` is the stream sequence of the last acknowledged message, `created` when that stream was.
+    """
+
+    path: Path
+    sources: list[Known] = field(default_factory=list)
+    sequence: int = 0
+    created: str = ""
+
+    @classmethod
+    def load(cls, path: Path) -> Positions:
+        """Read the file; nothing is known where there is none, or where it cannot be read."""
+        try:
+            saved: dict[str, Any] = json.loads(path.read_text())
+            sources = [Known(**each) for each in saved["sources"]]
+            return cls(path, sources, int(saved["sequence"]), str(saved["created"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return cls(path)
+
+    def save(self) -> None:
+        """Replace the file, in one step that no crash can leave half done."""
+        del self.sources[:-REMEMBERED]
+        saved = {
+            "sources": [asdict(each) for each in self.sources],
+            "sequence": self.sequence,
+            "created": self.created,
+        }
+        new = self.path.with_suffix(".new")
+        with new.open("w") as file:
+            json.dump(saved, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(self.path)
+
+    def find(self, source: str) -> Known | None:
+        """What is known of a source."""
+        return next((each for each in reversed(self.sources) if each.source == source), None)
+
+    def reach(self, position: Position) -> None:
+        """Note that a known source is shipped up to `position`."""
+        known = self.find(position.source)
+        assert known, "a source is known before it is shipped"
+        known.end, known.check = position.end, position.check
+
+
+def state_file(directory: Path, host: str, file: Path) -> Path:
+    """Where the positions of one file of one host are kept, in a directory that is made if need be."""
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return directory / f"{host}-{zlib.crc32(os.fsencode(file.absolute())):08x}.json"
+
+
+def lock(path: Path, otherwise: str) -> filelock.BaseFileLock:
+    """Lock `path` until `release`, or until this process ends; raise RefusedError with `otherwise`."""
+    held = filelock.FileLock(path, timeout=0)
+    try:
+        held.acquire()
+    except filelock.Timeout:
+        raise RefusedError(otherwise) from None
+    return held

@@ -1,0 +1,358 @@
+"""A file → batches of whole lines with their positions, through everything that happens to log files.
+
+A file that is followed grows; is renamed, and another one appears under its name; is copied and cut
+to nothing (copytruncate); is removed and made again. The tail reads each to its end before it goes on.
+
+Files are recognised by device and inode, and by the bytes before the position up to which they were
+shipped. So a file that was cut and has grown again is told from the one it was, and a renamed or
+copied one is found again after a restart. Not to be told apart are files whose inode and last
+kibibyte before the position are the same.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from .positions import Known, Positions
+from .source import CONTEXT, Batch, Position, check_of
+
+GRACE = 0.5  # seconds without a change before a renamed file is left: its writer may not yet have reopened
+
+
+class Tail:
+    """Follow `path`.
+
+    Arguments:
+        positions: the sources known so far; new ones are added as they are met.
+        size: bytes in a batch, at most. A longer line comes in pieces.
+        lines: a batch for each line.
+        warn: told what cannot be found any more.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        positions: Positions,
+        *,
+        size: int,
+        lines: bool = False,
+        warn: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.path = path
+        self._positions, self._size, self._lines, self._warn = positions, size, lines, warn
+        self._file: BinaryIO | None = None
+        self._known: Known | None = None  # the source that is being read
+        self._at = 0  # the position in it up to which batches were given out
+        self._context = b""  # the bytes before that position
+        self._ready: deque[bytes] = deque()  # read, not yet given out
+        self._held = b""  # the beginning of a line, read and not yet given out
+        self._seen = (0, 0)  # the file's size and time of change (ns) when that was read
+        self._more = True  # there may be more than what was read
+        self._before: Position | None = None  # what came before this source, until its first batch
+        self._since: int | None = None  # when (ns) the file was changed that is left; None at the first start
+
+    @property
+    def position(self) -> Position | None:
+        """Up to where batches were given out; None before the first."""
+        return Position(self._known.source, self._at, check_of(self._context)) if self._known else None
+
+    @property
+    def behind(self) -> int:
+        """Bytes of the open file that were not yet given out."""
+        return max(0, os.fstat(self._file.fileno()).st_size - self._at) if self._file else 0
+
+    def read(self, *, final: bool = False) -> Batch | None:
+        """The next batch, or None if there is nothing more at the moment.
+
+        With `final`, what stands at the end of the file without a newline comes, too.
+        """
+        while True:
+            if self._ready:
+                return self._give(self._ready.popleft())
+            if self._file is None and not self._open_next():
+                return None
+            chunk = self._chunk()
+            if chunk is None:
+                if rest := self._begin_again():
+                    return rest
+                continue
+            whole = chunk if len(chunk) == self._size and b"\n" not in chunk else _whole_lines(chunk)
+            left = not whole and self._left(final=final)
+            if left or final:
+                whole = whole or chunk  # the end of the file, without a newline
+            if left and not whole:
+                self._leave()
+                continue
+            if not whole:
+                self._held = chunk
+                return None
+            self._more = True
+            self._ready.extend(_lines(whole) if self._lines else [whole])
+
+    def seek(self, position: Position, *, when: float = 0.0) -> None:
+        """Go on after `position`, wherever its file is now, and forget what was read ahead.
+
+        Where the file is gone, go on with the files that are newer than `when` (a time stamp, in
+        seconds), and with `path`.
+        """
+        if self._known and (position.source, position.end) == (self._known.source, self._at):
+            return
+        known = self._positions.find(position.source)
+        if known is None:
+            known = _from_name(position.source)
+            self._positions.sources.append(known)
+        known.end, known.check = position.end, position.check
+        self._forget()
+        if file := self._locate(known):
+            self._begin(file, known, position.end)
+            return
+        self._warn(
+            f"the file that was shipped up to byte {position.end} is gone: "
+            "if it held more than that, the rest is missing"
+        )
+        self._before, self._since = position, int(when * 1e9)
+
+    def rewind(self) -> None:
+        """Go back to the beginning of the oldest source that is known and still there."""
+        self._forget()
+        for known in self._positions.sources:
+            if known.end and (file := self._locate(known, copies=False)):
+                self._begin(file, known, 0)
+                return
+
+    def close(self) -> None:
+        """Close the file."""
+        self._forget()
+
+    # -- inside -------------------------------------------------------------------------------
+
+    def _give(self, data: bytes) -> Batch:
+        assert self._known
+        start, self._at = self._at, self._at + len(data)
+        self._context = (self._context + data)[-CONTEXT:] if len(data) < CONTEXT else data[-CONTEXT:]
+        before, self._before = self._before, None
+        self._held = b""
+        return Batch(self._known.source, start, data, check_of(self._context), before)
+
+    def _chunk(self) -> bytes | None:
+        """What follows the position, up to `size` bytes; None if the file is no longer what it was."""
+        assert self._file
+        now = os.fstat(self._file.fileno())
+        if not self._more and self._seen == (now.st_size, now.st_mtime_ns):
+            return self._held
+        self._file.seek(self._at - len(self._context))
+        data = _read(self._file, len(self._context) + self._size)
+        if now.st_size < self._at + len(self._held) or not data.startswith(self._context + self._held):
+            return None
+        if not self._at and not self._held and self._seen != (0, 0) and self._copy():
+            return None  # cut for the second time, before anything was read
+        self._seen, self._more = (now.st_size, now.st_mtime_ns), False
+        return data[len(self._context) :]
+
+    def _begin_again(self) -> Batch | None:
+        """The file was cut. What it held lives on in a copy, or else in what was read of its last line."""
+        assert self._file and self._known
+        if path := self._copy():
+            self._file.close()
+            self._begin(path.open("rb", buffering=0), self._known, self._at)
+            return None
+        rest = self._give(self._held) if self._held else None
+        self._begin(self._file, _new(self._file), 0)
+        return rest
+
+    def _copy(self) -> Path | None:
+        """The copy that was made of the open file before it was cut."""
+        assert self._known
+        others = [each for each in self._positions.sources if each is not self._known]
+        for path in self._rotated(self._seen[1]):  # an older one is the copy of an earlier file
+            if file := _open(path):
+                with file:
+                    file.seek(self._at - len(self._context))
+                    expected = self._context + self._held
+                    if _read(file, len(expected)) == expected and not _read_already(file, others):
+                        return path
+        return None
+
+    def _left(self, *, final: bool) -> bool:
+        """Whether the file is done: another one comes after it, and nothing is written to it any more."""
+        assert self._file
+        now = os.fstat(self._file.fileno())
+        successor = _inode(self.path) not in (0, now.st_ino)
+        return successor and (final or time.time() - now.st_mtime > GRACE)
+
+    def _leave(self) -> None:
+        assert self._file
+        self._before, self._since = self.position, os.fstat(self._file.fileno()).st_mtime_ns
+        self._file.close()
+        self._file = None
+
+    def _open_next(self) -> bool:
+        """Open the oldest file that was rotated away after the last one, or else `path`."""
+        if file := self._steadily(self._find_next):
+            known = next((each for each in self._later() if _holds(file, each)), None)
+            self._begin(file, known or _new(file), 0)
+        return file is not None
+
+    def _find_next(self) -> BinaryIO | None:
+        earlier = self._positions.sources[: -len(self._later()) or None]
+        for path in [] if self._since is None else self._rotated(self._since):
+            if file := _open(path):
+                if not _read_already(file, earlier):
+                    return file
+                file.close()
+        return _open(self.path)
+
+    def _later(self) -> list[Known]:
+        """The sources after the last one: they are shipped again, since the server has forgotten them."""
+        names = [each.source for each in self._positions.sources]
+        before = self._before.source if self._before else ""
+        return self._positions.sources[names.index(before) + 1 if before in names else 0 :]
+
+    def _steadily(self, find: Callable[[], BinaryIO | None]) -> BinaryIO | None:
+        """What `find` finds while no file is being renamed."""
+        while True:
+            names = self._names()
+            file = find()
+            if self._names() == names:
+                return file
+            if file:
+                file.close()
+
+    def _names(self) -> list[tuple[Path, int]]:
+        return [(path, _inode(path)) for path in [self.path, *sorted(self._rotated())]]
+
+    def _begin(self, file: BinaryIO, known: Known, position: int) -> None:
+        """Read `file` from `position` on, as the source `known`."""
+        if self._known and self._known is not known:
+            self._before = self.position
+        if self._positions.find(known.source) is None:
+            self._positions.sources.append(known)
+            self._positions.save()  # before anybody else hears of it
+        self._file, self._known, self._at = file, known, position
+        file.seek(max(0, position - CONTEXT))
+        self._context = _read(file, min(position, CONTEXT))
+        self._held, self._seen, self._more = b"", (0, 0), True
+
+    def _locate(self, known: Known, *, copies: bool = True) -> BinaryIO | None:
+        """The file that holds a source, wherever it was moved or copied to."""
+        return self._steadily(lambda: self._find(known, copies=copies))
+
+    def _find(self, known: Known, *, copies: bool) -> BinaryIO | None:
+        files = [self.path, *reversed(self._rotated())]
+        files.sort(key=lambda path: _inode(path) != known.inode)  # itself before copies; else as before
+        for path in files:
+            if file := _open(path):
+                itself = os.fstat(file.fileno()).st_ino == known.inode
+                if (itself or (copies and known.end)) and _holds(file, known):
+                    return file
+                file.close()
+        return None
+
+    def _rotated(self, since: int = 0) -> list[Path]:
+        """The files beside `path` that have its name and a number or a date: app.log.1, app-20260101.log.
+
+        Those that were changed at `since` (ns) or later, the oldest first.
+        """
+        stem, suffix = re.escape(self.path.stem), re.escape(self.path.suffix)
+        name = re.compile(rf"{stem}({suffix})?[.-]\d[\dT:_-]*({suffix})?")
+        try:
+            with os.scandir(self.path.parent) as entries:
+                found = [Path(each.path) for each in entries if name.fullmatch(each.name) and each.is_file()]
+        except FileNotFoundError:
+            return []
+        aged = [(mtime, *_age(path), path) for path in found if (mtime := _mtime(path)) >= since]
+        return [path for *_, path in sorted(aged)]
+
+    def _forget(self) -> None:
+        if self._file:
+            self._file.close()
+        self._file = self._known = self._before = self._since = None
+        self._at, self._context, self._held = 0, b"", b""
+        self._ready.clear()
+
+
+# -- small things -----------------------------------------------------------------------------
+
+
+def _whole_lines(chunk: bytes) -> bytes:
+    return chunk[: chunk.rfind(b"\n") + 1]
+
+
+def _lines(whole: bytes) -> list[bytes]:
+    """The lines of a chunk with their newlines; only \\n ends a line."""
+    *lines, rest = whole.split(b"\n")
+    return [line + b"\n" for line in lines] + ([rest] if rest else [])
+
+
+def _open(path: Path) -> BinaryIO | None:
+    try:
+        return path.open("rb", buffering=0)
+    except FileNotFoundError:
+        return None  # rotated away, or not yet made
+
+
+def _read(file: BinaryIO, size: int) -> bytes:
+    """Up to `size` bytes: all that there are."""
+    data = file.read(size)
+    while data and len(data) < size and (more := file.read(size - len(data))):
+        data += more
+    return data
+
+
+def _new(file: BinaryIO) -> Known:
+    """A source that is met for the first time, under a name that no other one ever has."""
+    now = os.fstat(file.fileno())
+    return Known(f"{now.st_dev:x}-{now.st_ino:x}-{time.time_ns():x}", now.st_ino)
+
+
+def _from_name(source: str) -> Known:
+    """A source that an earlier run has named: the name holds its inode."""
+    found = re.fullmatch(r"[0-9a-f]+-([0-9a-f]+)-[0-9a-f]+", source)
+    return Known(source, int(found[1], 16) if found else 0)
+
+
+def _holds(file: BinaryIO, known: Known) -> bool:
+    """Whether the bytes before the position up to which `known` was shipped are those of `file`."""
+    now = os.fstat(file.fileno())
+    if known.end == 0:
+        return now.st_ino == known.inode
+    if now.st_size < known.end:
+        return False
+    file.seek(max(0, known.end - CONTEXT))
+    return check_of(_read(file, min(known.end, CONTEXT))) == known.check
+
+
+def _read_already(file: BinaryIO, sources: list[Known]) -> bool:
+    """Whether `file` is one of the sources, or the copy of one, that was read to its end."""
+    now = os.fstat(file.fileno())
+    candidates = (each for each in sources if each.inode == now.st_ino or each.end == now.st_size)
+    return any(_holds(file, each) for each in candidates)
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
+
+
+def _inode(path: Path) -> int:
+    found = _stat(path)
+    return found.st_ino if found else 0
+
+
+def _mtime(path: Path) -> int:
+    found = _stat(path)
+    return found.st_mtime_ns if found else 0
+
+
+def _age(path: Path) -> tuple[int, str]:
+    """Among files of the same time: app.log.2 is older than app.log.1, and an earlier date is older."""
+    digits = re.sub(r"\D", "", path.name.rpartition(".")[2]) or "0"
+    return (-int(digits) if len(digits) < 6 else 0), path.name
