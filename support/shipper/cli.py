@@ -22,7 +22,7 @@ from . import bench as benches
 from . import consumer as consumers
 from . import producer as producers
 from . import streams
-from .connection import on_connections
+from .connection import PASSING, on_connections, reason
 from .notices import Notices, to_standard_error
 from .positions import RefusedError
 from .settings import AnySettings, ConsumerSettings, ProducerSettings, SettingError, SetupSettings, load
@@ -210,9 +210,14 @@ def _work(
     async def main() -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
+
+        def asked(number: int) -> None:
+            stop.set()
+            loop.remove_signal_handler(number)  # the second one ends it at once
+
         for number in (signal.SIGTERM, signal.SIGINT):
             try:
-                loop.add_signal_handler(number, stop.set)
+                loop.add_signal_handler(number, asked, number)
             except NotImplementedError:  # on Windows
                 signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
         showing = asyncio.ensure_future(_show(progress, verb, state)) if sys.stderr.isatty() else None
@@ -251,11 +256,20 @@ def _ask(settings: SetupSettings, question: Callable[[Client], Awaitable[None]])
     """Run a question to the server, once."""
     to_standard_error()
 
-    async def main() -> None:
-        await on_connections(settings, "shipper setup", question, Notices(), asyncio.Event())
+    async def asked(nc: Client) -> str:
+        try:
+            await question(nc)
+        except PASSING as error:
+            return reason(error)
+        return ""
+
+    async def main() -> str:
+        return await on_connections(settings, "shipper setup", asked, Notices(), asyncio.Event()) or ""
 
     try:
-        asyncio.run(main())
+        if wrong := asyncio.run(main()):
+            typer.echo(wrong, err=True)
+            raise typer.Exit(1)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import nats
 import nats.errors
+import nats.js.errors
 from nats.aio.client import Client
 
 from .notices import Notices
@@ -131,5 +132,7 @@ def _shown(servers: tuple[str, ...]) -> str:
 
 def reason(error: BaseException) -> str:
     """What an error says, in one line."""
+    if isinstance(error, nats.js.errors.APIError) and error.description:
+        return str(error.description)
     text = " ".join(str(error).split()).removeprefix("nats: ").strip("'")
     return "no answer in time" if isinstance(error, TimeoutError) else text or type(error).__name__

@@ -126,9 +126,9 @@ class Producer:
                 continue
             batch = tail.read(final=once)
             if batch is None:
+                if tail.position is None:
+                    self.notices.trouble("file", f"there is no file {self.settings.file} yet")
                 if once:
-                    if not self.settings.file.exists() and not self.progress.messages:
-                        self.notices.warn(f"there is no file {self.settings.file}")
                     await self._publisher.finish()
                     return True
                 self._save(SAVE)
@@ -138,6 +138,7 @@ class Producer:
             self.positions.sequence = await self._publisher.send(batch, self.positions.sequence)
             self.positions.reach(batch.position)
             self.notices.over("shipping", "shipping again")
+            self.notices.over("file", f"now there is {self.settings.file}")
             self._count(batch, tail)
             self._save(SAVE)
         return False

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
@@ -325,6 +326,44 @@ def test_a_server_that_is_not_there_is_said_once_and_waited_for(world: World, ev
     for child in (producer, consumer):
         assert child.output().count("cannot connect") == 1
         assert child.output().count("connected to") == 1
+
+
+def test_what_cannot_be_set_up_is_said(world: World) -> None:
+    result = world.run("setup", "--replicas", "3")
+    assert result.returncode == 1
+    assert "replicas > 1 not supported in non-clustered mode" in result.stderr
+    result = world.run("report", SHIPPER_STREAM="OTHER")
+    assert result.returncode == 1
+    assert result.stderr == "there is no stream OTHER, nor OTHER_0: `setup` makes it\n"
+
+
+def test_a_file_that_is_not_there_is_said_once_and_waited_for(world: World, eventually: Wait) -> None:
+    producer = world.start("producer", host=WEB1)
+    eventually(lambda: f"there is no file {world.log(WEB1)} yet" in producer.output())
+    world.write(WEB1, b"one\n")
+    eventually(lambda: f"now there is {world.log(WEB1)}" in producer.output())
+    assert producer.output().count("there is no file") == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_a_terminal_shows_how_fast_it_goes(world: World) -> None:
+    import pty
+
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, **world.environment(WEB1), "TERM": "xterm", "COLUMNS": "100"}
+    process = subprocess.Popen([*SHIPPER, "producer"], env=environment, stderr=theirs)
+    try:
+        world.write(WEB1, b"one\ntwo\n")
+        said = b""
+        deadline = time.monotonic() + 10
+        while b"shipped 2 lines" not in said and time.monotonic() < deadline:
+            said += os.read(ours, 4096)
+        assert b"lines/s" in said and b"MB/s" in said and b"MB behind" in said
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+        os.close(theirs)
 
 
 def test_it_can_be_ended_while_there_is_no_server(world: World, eventually: Wait) -> None:
