@@ -29,7 +29,7 @@ Parts = Annotated[
 
 @app.command(epilog="Example: `python -m support lab 3` opens part 3.")
 def lab(
-    number: Annotated[int, typer.Argument(min=1, max=9, metavar="[PART]", help="The part to open.")] = 1,
+    number: Annotated[int, typer.Argument(min=1, max=9, metavar="PART", help="The part to open.")] = 1,
     browser: Annotated[bool, typer.Option(help="Open a browser, too.")] = True,
 ) -> None:
     """Open JupyterLab on a notebook. Ctrl-C ends it, and all servers that its notebooks started."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed, wait
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from typing import Any, Self
@@ -19,10 +19,13 @@ from .config import HOST, Cluster, Config, Gateway
 from .server import NatsServer, PortTakenError, wait_for
 
 ATTEMPTS = 3  # to find ports that nobody takes meanwhile
+POLL = 0.05  # seconds
 
 
 class _Servers:
     """What a cluster and a super-cluster have in common: members by name, and one life."""
+
+    jetstream: bool
 
     def __init__(self) -> None:
         self._members: dict[str, NatsServer] = {}
@@ -55,8 +58,7 @@ class _Servers:
             self._members = self._build()
             try:
                 # All at once: with JetStream, a member is ready only when enough others are there.
-                with ThreadPoolExecutor(len(self._members)) as pool:
-                    list(pool.map(NatsServer.start, self._members.values()))
+                self._start_all()
                 self.wait()
             except PortTakenError:
                 # Somebody took a port between our finding it and the server's using it.
@@ -70,8 +72,23 @@ class _Servers:
                 break
         return self
 
+    def _start_all(self) -> None:
+        with ThreadPoolExecutor(len(self._members)) as pool:
+            starts = [pool.submit(server.start) for server in self._members.values()]
+            try:
+                for start in as_completed(starts):
+                    start.result()
+            except BaseException:
+                while wait(starts, POLL).not_done:  # they would go on waiting for the one that failed
+                    for server in self._members.values():
+                        server.kill()
+                raise
+
     def wait(self) -> None:
-        """Return when all running members know each other; with JetStream, when they have a leader."""
+        """Return when all running members know each other; with JetStream, when they have a leader.
+
+        Raises TimeoutError if that does not come about, for instance since too few members run.
+        """
         wait_for(self._sure, "be usable together")
 
     def _sure(self) -> bool:
@@ -88,9 +105,13 @@ class _Servers:
         self._member(name).kill()
 
     def restart(self, name: str) -> None:
-        """Start one member again, on its ports and its store, and wait until the others know it."""
+        """Start one member again, on its ports and its store, and wait until the others know it.
+
+        With JetStream there is nothing to wait for while half of the members, or more, are down.
+        """
         self._member(name).restart()
-        self.wait()
+        if not self.jetstream or 2 * len(self._running()) > len(self._members):
+            self.wait()
 
     def close(self) -> None:
         """End all members and remove their stores. May be called again."""
@@ -146,7 +167,7 @@ class NatsCluster(_Servers):
 
     def _usable(self) -> bool:
         running = self._running()
-        return all(_knows(server, len(running) - 1) for server in running) and _led(running)
+        return all(_knows(server, len(running) - 1) for server in running) and _led(running, self.size)
 
 
 class Supercluster(_Servers):
@@ -171,6 +192,8 @@ class Supercluster(_Servers):
 
     def of(self, cluster: str) -> list[str]:
         """The addresses of one cluster's members, for a client that lives near them."""
+        if cluster not in self.sizes:
+            raise ServerError(f"there is no cluster {cluster!r}; there are: {', '.join(self.sizes)}")
         return [self._member(f"{cluster}-{number}").url for number in range(1, self.sizes[cluster] + 1)]
 
     def _build(self) -> dict[str, NatsServer]:
@@ -194,7 +217,7 @@ class Supercluster(_Servers):
             _knows(server, len(servers) - 1) and _reaches(server, alive - {name})
             for name, servers in clusters.items()
             for server in servers
-        ) and _led(self._running())
+        ) and _led(self._running(), len(self._members))
 
 
 def members(
@@ -209,7 +232,8 @@ def members(
     """One server for each port of `ports`, all in one cluster, none started."""
     found = {}
     for index, port in enumerate(ports):
-        membership = Cluster(cluster, port, ports)
+        # A single member of no super-cluster is a server by itself: as a cluster, its JetStream would wait.
+        membership = Cluster(cluster, port, ports) if len(ports) > 1 or gateways else None
         own = replace(config, cluster=membership, gateway=gateways[index] if gateways else None)
         name = f"{prefix}{index + 1}"
         found[name] = NatsServer(jetstream, name=name, config=own)
@@ -231,10 +255,15 @@ def _knows(server: NatsServer, others: int) -> bool:
     return bool(varz.get("remotes", 0) >= others)
 
 
-def _led(running: list[NatsServer]) -> bool:
-    """Whether JetStream, where it is on, has a leader that can place replicas on all running members."""
-    if len(running) < 2 or not running[0].jetstream:
+def _led(running: list[NatsServer], size: int) -> bool:
+    """Whether JetStream, where it is on, has a leader that can place replicas on all running members.
+
+    Of the `size` members of the whole, more than half must run for that.
+    """
+    if size < 2 or not running or not running[0].jetstream:
         return True
+    if 2 * len(running) <= size:
+        return False
     for server in running:
         meta: dict[str, Any] = server.monitor.get("/jsz")["meta_cluster"]
         if meta.get("leader") == server.name:

@@ -35,8 +35,8 @@ class Permissions:
     def as_dict(self) -> dict[str, Any]:
         """In nats-server's words."""
         return _without_nothing(
-            publish=_without_nothing(allow=[*self.publish], deny=[*self.deny_publish]),
-            subscribe=_without_nothing(allow=[*self.subscribe], deny=[*self.deny_subscribe]),
+            publish=_without_nothing(allow=_list(self.publish), deny=_list(self.deny_publish)),
+            subscribe=_without_nothing(allow=_list(self.subscribe), deny=_list(self.deny_subscribe)),
             allow_responses=self.allow_responses or None,
         )
 
@@ -90,7 +90,7 @@ class ServiceExport:
     def as_dict(self) -> dict[str, Any]:
         """In nats-server's words."""
         latency = self.latency.as_dict() if self.latency else None
-        return _without_nothing(service=self.subject, accounts=[*self.to], latency=latency)
+        return _without_nothing(service=self.subject, accounts=_list(self.to), latency=latency)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class StreamExport:
 
     def as_dict(self) -> dict[str, Any]:
         """In nats-server's words."""
-        return _without_nothing(stream=self.subject, accounts=[*self.to])
+        return _without_nothing(stream=self.subject, accounts=_list(self.to))
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +275,9 @@ class Config:
     def as_dict(self) -> dict[str, Any]:
         """In nats-server's words."""
         users = [each.as_dict() for each in self.users]
+        names = [each.name for each in self.accounts]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"two accounts are called {min(twice)}: give each a name of its own")
         return {
             **_without_nothing(
                 accounts={each.name: each.as_dict() for each in self.accounts},
@@ -296,6 +299,13 @@ class Config:
         return "".join(
             f"{key}: {json.dumps(value, ensure_ascii=False)}\n" for key, value in self.as_dict().items()
         )
+
+
+def _list(subjects: Sequence[str]) -> list[str]:
+    """The subjects or names; one alone, without a list around it, would be taken letter by letter."""
+    if isinstance(subjects, str):
+        raise TypeError(f"a list is expected, as [{subjects!r}], not {subjects!r}")
+    return [*subjects]
 
 
 def _without_nothing(**values: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import base64
 import re
 import subprocess
@@ -18,6 +19,8 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "notebooks"
 CELL_TIMEOUT = 60  # seconds
+STARTUP_TIMEOUT = 30  # seconds
+ATTEMPTS = 2  # to start a kernel
 README_PICTURE = ROOT / "picture.png"  # drawn by the cell "ha-picture" of part 3
 
 
@@ -53,18 +56,32 @@ def execute(path: Path, *, store: bool = False, done: Callable[[], None] = lambd
         store: write the outputs into the file, if all cells ran.
         done: called after each code cell.
     """
-    notebook = nbformat.read(path, as_version=4)
-    client = NotebookClient(
-        notebook,
-        timeout=CELL_TIMEOUT,
-        kernel_name="python3",
-        extra_arguments=["--log-level=ERROR", "--HistoryManager.enabled=False"],
-        resources={"metadata": {"path": str(path.parent)}},
-        record_timing=False,
-        coalesce_streams=True,
-        on_cell_executed=lambda **_: done(),
-    )
-    begin, error = time.perf_counter(), ""
+    begin = time.perf_counter()
+    for _ in range(ATTEMPTS):
+        notebook = nbformat.read(path, as_version=4)
+        client = NotebookClient(
+            notebook,
+            timeout=CELL_TIMEOUT,
+            startup_timeout=STARTUP_TIMEOUT,
+            kernel_name="python3",
+            extra_arguments=["--log-level=ERROR", "--HistoryManager.enabled=False"],
+            resources={"metadata": {"path": str(path.parent)}},
+            record_timing=False,
+            coalesce_streams=True,
+            on_cell_executed=lambda **_: done(),
+        )
+        error = _run(client)
+        if not error or client.code_cells_executed:
+            break  # else the kernel has not come up: somebody took a port that was meant for it
+    if store and not error:
+        tidy(notebook)
+        nbformat.write(notebook, path)
+    return Result(path, code_cells(path), time.perf_counter() - begin, error)
+
+
+def _run(client: NotebookClient) -> str:
+    """Run all cells; "" or what went wrong."""
+    error = ""
     try:
         # What the kernel has to say comes as outputs; on stderr it only complains when it is ended early.
         client.execute(stderr=subprocess.DEVNULL)
@@ -72,15 +89,16 @@ def execute(path: Path, *, store: bool = False, done: Callable[[], None] = lambd
         error = f"{failed.ename}: {failed.evalue}".strip()
     except (CellTimeoutError, DeadKernelError) as failed:
         error = str(failed).partition("\n")[0]
+    except RuntimeError as failed:
+        error = f"the kernel did not start: {failed}"
     except Exception:
         if not _interrupted(client):
             raise
+    finally:
+        atexit.unregister(client._cleanup_kernel)  # it is done, and would stumble over that
     if _interrupted(client):
         raise KeyboardInterrupt
-    if store and not error:
-        tidy(notebook)
-        nbformat.write(notebook, path)
-    return Result(path, code_cells(path), time.perf_counter() - begin, error)
+    return error
 
 
 def _interrupted(client: NotebookClient) -> bool:

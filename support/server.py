@@ -67,6 +67,8 @@ class NatsServer:
     ) -> None:
         if store_dir is not None and not jetstream:
             raise ValueError("store_dir is JetStream's: say NatsServer(jetstream=True, store_dir=...)")
+        if port is not None and not (isinstance(port, int) and 0 < port < 65536):
+            raise ValueError(f"{port!r} is no port: give a number from 1 to 65535, or leave it out")
         self.jetstream = jetstream
         self.name = name
         self._store_dir = None if store_dir is None else Path(store_dir).resolve()
@@ -237,8 +239,14 @@ class NatsServer:
     # -- inside -------------------------------------------------------------------------------
 
     def _prepare(self) -> None:
-        self._directory = self._directory or Path(tempfile.mkdtemp(prefix=PREFIX))
-        self._write_config()
+        try:
+            self._directory = self._directory or Path(tempfile.mkdtemp(prefix=PREFIX))
+            self._write_config()
+        except OSError as error:
+            raise ServerError(
+                f"nothing can be written to {tempfile.gettempdir()} ({error.strerror}): "
+                "make room there, or set TMPDIR to another folder"
+            ) from error
         for left_over in self._directory.glob("*.ports"):  # by a server that was killed
             left_over.unlink()
         if self._store_dir:
@@ -302,11 +310,16 @@ class NatsServer:
             return bool(ports)
 
         def healthy() -> bool:
+            if child.pid is None:
+                raise ServerError("it ended before it was ready")
             # Asked over HTTP: a client to try it with would be seen in the server's log and counts.
             with suppress(OSError):
-                return bool(monitor.get("/healthz")["status"] == "ok")
+                return bool(monitor.get(health)["status"] == "ok")
             return False
 
+        # The JetStream of a member is healthy only with others: they are waited for by the cluster.
+        member = isinstance(self._config, Config) and self._config.cluster
+        health = "/healthz?js-enabled-only=true" if member else "/healthz"
         wait_for(reported, "become ready")
         monitor = Monitor(ports["monitoring"][0])
         if self._config:
@@ -380,7 +393,13 @@ def _unix_signal(name: str, what: str) -> int:
 
 def _refuse_other_addresses(child: Child) -> None:
     """A configuration can open more listeners; none may be reachable from outside."""
-    connections = psutil.Process(child.pid).net_connections(kind="inet")
+    pid = child.pid
+    try:
+        connections = psutil.Process(pid).net_connections(kind="inet") if pid else None
+    except psutil.NoSuchProcess:
+        connections = None
+    if connections is None:
+        raise ServerError("it ended before it was ready")
     listening = {c.laddr for c in connections if c.status == psutil.CONN_LISTEN}
     if outside := sorted(f"{ip}:{port}" for ip, port in listening if ip not in (HOST, "::1")):
         raise ServerError(

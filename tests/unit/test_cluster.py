@@ -1,5 +1,6 @@
 import asyncio
 import socket
+import time
 from collections.abc import Callable
 
 import nats
@@ -129,3 +130,54 @@ def test_after_the_end_nothing_is_left() -> None:
         assert all(isinstance(member, NatsServer) for member in members)
     assert not any(psutil.pid_exists(pid) for pid in pids if pid)
     cluster.close()
+
+
+def test_all_members_can_go_and_come_back_one_by_one() -> None:
+    with NatsCluster(3, jetstream=True) as cluster:
+        for name in cluster.servers:
+            cluster.stop(name)
+        for name in cluster.servers:
+            cluster.restart(name)
+        cluster.wait()
+
+
+def test_without_a_majority_jetstream_is_not_usable(monkeypatch: pytest.MonkeyPatch) -> None:
+    with NatsCluster(3, jetstream=True) as cluster:
+        cluster.kill("n1")
+        cluster.kill("n2")
+        monkeypatch.setattr("support.server.PATIENCE", 1.0)
+        with pytest.raises(TimeoutError, match="be usable together"):
+            cluster.wait()
+
+
+def test_a_cluster_of_one_is_a_server() -> None:
+    with NatsCluster(1, jetstream=True) as cluster:
+        assert asyncio.run(jetstream_is_on(cluster.urls))
+
+
+async def jetstream_is_on(urls: list[str]) -> bool:
+    client = await nats.connect(urls)
+    try:
+        return (await client.jetstream().account_info()).streams == 0
+    finally:
+        await client.close()
+
+
+def test_a_member_that_does_not_start_ends_the_start_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = NatsServer.start
+
+    def start_but_n2(server: NatsServer) -> NatsServer:
+        if server.name == "n2":
+            raise ServerError("n2 is broken")
+        return start(server)
+
+    monkeypatch.setattr(NatsServer, "start", start_but_n2)
+    begin = time.monotonic()
+    with pytest.raises(ServerError, match="n2 is broken"):
+        NatsCluster(3, jetstream=True).start()
+    assert time.monotonic() - begin < 5
+
+
+def test_an_unknown_cluster_is_named() -> None:
+    with pytest.raises(ServerError, match="no cluster 'north'; there are: east, west"):
+        Supercluster({"east": 1, "west": 1}).of("north")

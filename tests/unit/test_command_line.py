@@ -1,13 +1,16 @@
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import psutil
 import pytest
+from jupyter_client.provisioning import LocalProvisioner
 from typer.testing import CliRunner
 
 from support import notebooks
@@ -98,3 +101,36 @@ def test_ctrl_c_ends_a_run_with_all_that_it_started(eventually: Callable[..., No
     assert run.returncode == 130
     assert "Traceback" not in said
     eventually(lambda: not any(each.is_running() and each.status() != "zombie" for each in below))
+
+
+@pytest.mark.parametrize("port", ["shell_port", "iopub_port"])
+def test_a_kernel_whose_port_is_taken_is_started_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, port: str
+) -> None:
+    """Ports for a kernel are found free, and bound a moment later."""
+    launch, taken = LocalProvisioner.launch_kernel, socket.socket()
+
+    async def take_and_launch(provisioner: Any, command: list[str], **more: Any) -> Any:
+        if taken.getsockname()[1] == 0:
+            taken.bind(("127.0.0.1", getattr(provisioner.parent, port)))
+            taken.listen()
+        return await launch(provisioner, command, **more)
+
+    monkeypatch.setattr(LocalProvisioner, "launch_kernel", take_and_launch)
+    monkeypatch.setattr(notebooks, "STARTUP_TIMEOUT", 4)
+    with taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        result = notebooks.execute(folder / "01_good.ipynb")
+    assert (result.error, result.cells) == ("", 2)
+
+
+def test_a_kernel_that_never_starts_is_an_error_of_its_part(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: Any, **__: Any) -> None:
+        raise RuntimeError("no more processes")
+
+    monkeypatch.setattr(LocalProvisioner, "launch_kernel", refuse)
+    result = CliRunner().invoke(app, ["run", "1"])
+    assert result.exit_code == 1
+    assert "the kernel did not start" in result.output

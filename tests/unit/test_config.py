@@ -130,3 +130,23 @@ def test_names_in_any_language_arrive() -> None:
     config = Config(accounts=[Account("Zürich 1", users=[User('jürg "the" user')])])
     with NatsServer(config=config) as server:
         assert "Zürich 1" in server.monitor.get("/accountz")["accounts"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        Config(users=[User("u", permissions=Permissions(deny_publish="secret"))]),
+        Config(users=[User("u", permissions=Permissions(subscribe="a.>"))]),
+        Config(accounts=[Account("A", exports=[ServiceExport("S", to="SHOP")])]),
+        Config(accounts=[Account("A", exports=[StreamExport("S", to="SHOP")])]),
+    ],
+)
+def test_one_subject_without_a_list_around_it_is_refused(wrong: Config) -> None:
+    """Letter by letter, it would allow and forbid something else."""
+    with pytest.raises(TypeError, match="a list is expected"):
+        str(wrong)
+
+
+def test_two_accounts_of_one_name_are_refused() -> None:
+    with pytest.raises(ValueError, match="two accounts are called A"):
+        str(Config(accounts=[Account("A", users=[User("u")]), Account("A", users=[User("v")])]))

@@ -13,6 +13,7 @@ import pytest
 from support import binary as binary_module
 from support import server as module
 from support.binary import ServerError, check_version, find_server
+from support.child import Child
 from support.server import NatsServer, PortTakenError
 
 
@@ -355,3 +356,23 @@ def test_a_garbage_collected_server_is_ended(eventually) -> None:  # type: ignor
     pid = server.pid
     del server
     eventually(lambda: not psutil.pid_exists(pid))
+
+
+@pytest.mark.parametrize("port", [70000, -5, "4222"])
+def test_what_is_no_port_is_refused_at_once(port: object) -> None:
+    with pytest.raises(ValueError, match="is no port: give a number from 1 to 65535"):
+        NatsServer(port=port)
+
+
+def test_a_server_with_a_configuration_that_dies_while_starting_is_said_to_have(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def die_first(child: Child) -> None:
+        child.kill()
+        child.wait()
+        refuse(child)
+
+    refuse = module._refuse_other_addresses
+    monkeypatch.setattr(module, "_refuse_other_addresses", die_first)
+    with pytest.raises(ServerError, match="it ended before it was ready"):
+        NatsServer(config="max_payload: 1000").start()
