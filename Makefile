@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup lab run test save doctor lint clean
+.PHONY: help setup lab run test save doctor bench soak lint clean
 
 help:
 	@echo "make lab     set up what is missing and open JupyterLab on the notebooks"
@@ -12,6 +12,8 @@ help:
 	@echo "make test    all tests; a red one means that a text is wrong"
 	@echo "make save    execute every notebook and store its outputs"
 	@echo "make doctor  say what is there and what is missing"
+	@echo "make bench   how fast the log shipper is on this machine (VS=rsyslog: against it)"
+	@echo "make soak    kill everything 500 times under load, and compare (SEED=… repeats a run)"
 	@echo "make setup   only set up (needs the network once)"
 	@echo "make clean   remove the environment and all caches"
 
@@ -38,6 +40,12 @@ doctor: setup
 
 test: lint
 	$(BIN)/python -m pytest
+
+bench: setup
+	$(BIN)/python -m support.shipper bench $(if $(VS),--vs '$(VS)')
+
+soak: setup
+	KILLS=$${KILLS:-500} $(BIN)/python -m pytest -s tests/chaos
 
 lint: setup
 	$(BIN)/python -m ruff check .
