@@ -81,6 +81,8 @@ def bench(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     try:
+        for contender in vs or []:
+            _check(contender)
         _bench(lines, vs or [], directory, brief=brief, as_json=as_json)
     except UnusableError as error:
         typer.echo(error, err=True)
@@ -117,6 +119,16 @@ def _bench(lines: int, vs: list[str], directory: Path | None, *, brief: bool, as
             print(json.dumps({**told, "latency_s": latency, "memory": memory}, indent=1))
         else:
             _tell(found, server, latency, memory)
+
+
+def _check(contender: str) -> None:
+    """Before anything is measured, see whether a contender can be."""
+    if contender == "rsyslog":
+        rsyslogs.find()
+    elif "{input}" not in contender or "{output}" not in contender:
+        raise UnusableError(f"--vs {contender!r}: the command must say {{input}} and {{output}}")
+    elif not shutil.which(program := shlex.split(contender)[0]):
+        raise UnusableError(f"--vs {contender!r}: there is no program {program}")
 
 
 def _tell(
@@ -215,8 +227,6 @@ class Run:
 
     def command(self, template: str, source: Path) -> Measured:
         """Any program that copies {input} to {output}, timed until it ends."""
-        if "{input}" not in template or "{output}" not in template:
-            raise UnusableError(f"--vs {template!r}: the command must say {{input}} and {{output}}")
         place = self._place()
         words = [word.format(input=source, output=place / "output") for word in shlex.split(template)]
         task = self._progress.add_task(words[0], total=None)

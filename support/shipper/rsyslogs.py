@@ -36,13 +36,17 @@ input(type="imtcp" address="127.0.0.1" port="{port}" ruleset="store")
 """
 
 
+def find() -> str:
+    """The program; raise UnusableError if it is not there."""
+    if found := shutil.which("rsyslogd") or shutil.which("/usr/sbin/rsyslogd"):
+        return found
+    raise UnusableError("rsyslogd is not there: install the package rsyslog")
+
+
 @contextmanager
 def shipping(place: Path, queue: str) -> Iterator[dict[str, int]]:
     """Two rsyslogds that ship <place>/app.log to <place>/out/web1/log; their pids."""
-    program = shutil.which("rsyslogd") or shutil.which("/usr/sbin/rsyslogd")
-    if not program:
-        raise UnusableError("rsyslogd is not there: install the package rsyslog")
-    port = free_port()
+    program, port = find(), free_port()
     with ExitStack() as stack:
         pids = {}
         for role, text in (("receiver", _RECEIVER), ("sender", _SENDER)):

@@ -31,7 +31,7 @@ def test_it_measures_all_contenders_and_leaves_nothing(world: World) -> None:
     ("command", "said"),
     [
         ("cp a b", "must say {input} and {output}"),
-        ("no-such-program {input} {output}", "No such file or directory"),
+        ("no-such-program {input} {output}", "there is no program no-such-program"),
         ("true {input} {output}", "it wrote no {output}"),
     ],
 )
