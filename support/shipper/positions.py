@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 import zlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import filelock
 
+from .notices import Notices
 from .source import Position
 
 REMEMBERED = 64  # sources, the newest
@@ -45,19 +47,35 @@ class Positions:
     sources: list[Known] = field(default_factory=list)
     sequence: int = 0
     created: str = ""
+    notices: Notices = field(default_factory=Notices)
 
     @classmethod
-    def load(cls, path: Path) -> Positions:
+    def load(cls, path: Path, notices: Notices | None = None) -> Positions:
         """Read the file; nothing is known where there is none, or where it cannot be read."""
+        notices = notices or Notices()
         try:
             saved: dict[str, Any] = json.loads(path.read_text())
             sources = [Known(**each) for each in saved["sources"]]
-            return cls(path, sources, int(saved["sequence"]), str(saved["created"]))
-        except (OSError, ValueError, KeyError, TypeError):
-            return cls(path)
+            return cls(path, sources, int(saved["sequence"]), str(saved["created"]), notices)
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            notices.warn(f"the positions in {path} cannot be read ({error}): going on without them")
+        return cls(path, notices=notices)
 
     def save(self) -> None:
-        """Replace the file, in one step that no crash can leave half done."""
+        """Replace the file, in one step that no crash can leave half done.
+
+        Where that cannot be done, it is said, and tried again the next time: the stream knows better anyway.
+        """
+        try:
+            self._save()
+        except OSError as error:
+            self.notices.trouble("positions", f"cannot save positions in {self.path}: {error.strerror}")
+        else:
+            self.notices.over("positions", "positions are saved again")
+
+    def _save(self) -> None:
         del self.sources[:-REMEMBERED]
         saved = {
             "sources": [asdict(each) for each in self.sources],
@@ -77,15 +95,27 @@ class Positions:
 
     def reach(self, position: Position) -> None:
         """Note that a known source is shipped up to `position`."""
-        known = self.find(position.source)
-        assert known, "a source is known before it is shipped"
-        known.end, known.check = position.end, position.check
+        if known := self.find(position.source):
+            known.end, known.check = position.end, position.check
 
 
 def state_file(directory: Path, host: str, file: Path) -> Path:
     """Where the positions of one file of one host are kept, in a directory that is made if need be."""
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_own(directory, "SHIPPER_STATE")
     return directory / f"{host}-{zlib.crc32(os.fsencode(file.absolute())):08x}.json"
+
+
+def make_own(directory: Path, variable: str) -> None:
+    """Make a directory if need be, and see that it can be written to; raise RefusedError if it cannot."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise RefusedError(
+            f"nothing can be written to {directory} ({error.strerror}): "
+            f"set {variable} to a directory that you may write to"
+        ) from None
 
 
 def lock(path: Path, otherwise: str) -> filelock.BaseFileLock:

@@ -54,7 +54,7 @@ async def produce(
         path.with_suffix(".lock"), f"another producer ships {settings.file} for {settings.host} already"
     )
     try:
-        producer = Producer(settings, Positions.load(path), notices, progress)
+        producer = Producer(settings, Positions.load(path, notices), notices, progress)
         await on_connections(
             settings,
             f"shipper producer {settings.host}",
@@ -115,6 +115,8 @@ class Producer:
                     )
                     await pause(delay, stop)
                     delay = min(2 * delay, BACKOFF[1])
+            with suppress(*PASSING):
+                await self._publisher.finish()
         finally:
             tail.close()
 
@@ -135,7 +137,7 @@ class Producer:
                 self.progress.behind = 0
                 await asyncio.sleep(POLL)
                 continue
-            self.positions.sequence = await self._publisher.send(batch, self.positions.sequence)
+            self.positions.sequence = await self._publisher.send(batch)
             self.positions.reach(batch.position)
             self.notices.over("shipping", "shipping again")
             self.notices.over("file", f"now there is {self.settings.file}")

@@ -14,7 +14,6 @@ from typing import Protocol
 import nats.errors
 import nats.js.errors
 from nats.aio.client import Client
-from nats.js.api import StreamInfo
 
 from .connection import settled
 from .notices import Notices
@@ -24,6 +23,7 @@ from .streams import find_stream
 from .tail import Tail
 
 ACK = 5.0  # seconds to wait for an acknowledgement
+EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 CONFLICT = (10071, 10164)  # the server's error codes for "wrong last sequence"
 NO_MESSAGE = 10037  # and for "no message found"
 ON_ITS_WAY = 0.05  # seconds for what an earlier connection has sent
@@ -39,8 +39,8 @@ class Publisher(Protocol):
     async def resume(self, nc: Client, tail: Tail, positions: Positions) -> None:
         """Find out how far this host is, and seek there."""
 
-    async def send(self, batch: Batch, expected: int) -> int:
-        """Send the batch after sequence `expected`; return its own when it is done."""
+    async def send(self, batch: Batch) -> int:
+        """Send the batch, and return its sequence in the stream when it is done; 0 without a stream."""
 
     async def finish(self) -> None:
         """Return when all that was sent has arrived."""
@@ -57,13 +57,13 @@ class Core:
         if positions.sources:
             tail.seek(positions.sources[-1].position)
 
-    async def send(self, batch: Batch, expected: int) -> int:
+    async def send(self, batch: Batch) -> int:
         await self._nc.publish(self.subject, batch.data, headers=batch.headers(self.producer))
         if self._nc.pending_data_size > 1 << 20:
             await self._nc.flush()
         else:
             await asyncio.sleep(0)  # let others run: a publish that is only buffered never waits
-        return expected
+        return 0
 
     async def finish(self) -> None:
         await settled(self._nc)
@@ -77,38 +77,30 @@ class Stream:
         self._notices = notices
         self._established = False  # the stream has taken a message of ours
         self._strangers: set[str] = set()  # producers whose last message may have come late
-        self._known: int | None = None  # the last sequence as we know it
+        self._last_sequence: int | None = None  # of the subject, as we know it
 
     async def resume(self, nc: Client, tail: Tail, positions: Positions) -> None:
         self._js = nc.jetstream(timeout=5)
         info = await find_stream(self._js, self.name, self.number)
         last = await self._last(str(info.config.name))
         created = str(info.created)
-        if last is None:
-            self._resume_from_here(tail, positions, forgotten=self._forgotten(info, created, positions))
-            positions.sequence = 0
-        else:
+        if last:
             sequence, range_, when = last
             self._check_stranger(sequence, range_.producer)
             tail.seek(Position(range_.source, range_.end, range_.check), when=when)
-            positions.sequence = sequence
-        positions.created = created
-        self._known = positions.sequence
-        positions.save()
-
-    def _forgotten(self, info: StreamInfo, created: str, positions: Positions) -> bool:
-        """Whether the stream has lost what it acknowledged; by age alone, its sequence never goes back."""
-        other = bool(positions.created) and positions.created != created
-        return other or info.state.last_seq < positions.sequence
-
-    def _resume_from_here(self, tail: Tail, positions: Positions, *, forgotten: bool) -> None:
-        if forgotten:
+            positions.sequence, positions.created = sequence, created
+        elif positions.created not in ("", created) or info.state.last_seq < positions.sequence:
+            # Not by age: then a stream stays the same, and its sequence never goes back.
             self._notices.warn(
                 f"the stream {self.name} has forgotten all: shipping again what the files still hold"
             )
             tail.rewind()
-        elif positions.sources:
-            tail.seek(positions.sources[-1].position)
+        else:
+            if positions.sources:
+                tail.seek(positions.sources[-1].position)
+            positions.created = created
+        self._last_sequence = last[0] if last else 0
+        positions.save()
 
     async def _last(self, stream: str) -> tuple[int, Range, float] | None:
         """The stream's last message of the subject: its sequence, its range, and when it was stored."""
@@ -127,7 +119,7 @@ class Stream:
 
     def _check_stranger(self, sequence: int, producer: str) -> None:
         """Somebody else may have published once more: one who was killed, and whose message came late."""
-        if self._known is None or sequence <= self._known or producer == self.producer:
+        if self._last_sequence is None or sequence <= self._last_sequence or producer == self.producer:
             return
         if self._established or producer in self._strangers:
             raise RefusedError(
@@ -136,8 +128,8 @@ class Stream:
             )
         self._strangers.add(producer)
 
-    async def send(self, batch: Batch, expected: int) -> int:
-        headers = batch.headers(self.producer) | {"Nats-Expected-Last-Subject-Sequence": str(expected)}
+    async def send(self, batch: Batch) -> int:
+        headers = batch.headers(self.producer) | {EXPECTED: str(self._last_sequence)}
         try:
             ack = await self._js.publish(self.subject, batch.data, timeout=ACK, headers=headers)
         except nats.js.errors.NoStreamResponseError:
@@ -147,7 +139,7 @@ class Stream:
                 await asyncio.sleep(ON_ITS_WAY)  # it may be one of ours that is still on its way
                 raise UncertainError from None
             raise
-        self._established, self._known = True, ack.seq
+        self._established, self._last_sequence = True, ack.seq
         return ack.seq
 
     async def finish(self) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from .positions import lock
+from .positions import RefusedError, lock, make_own
 from .source import Position
 
 DAY = 24 * 3600  # seconds
@@ -109,8 +109,8 @@ class Store:
         self.directory, self._output, self._keep, self._warn = directory, output, keep, warn
         state = state or directory / ".shipper"
         own = directory / ".shipper"
-        for each in (state, own):
-            each.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_own(own, "SHIPPER_DIRECTORY")
+        make_own(state, "SHIPPER_STATE")
         self._lock = lock(own / "lock", f"another consumer writes to {directory} already")
         try:
             self._db = sqlite3.connect(
@@ -126,6 +126,12 @@ class Store:
             self._sources: dict[tuple[str, str], int] = {}
             self._day = max((each.day for each in self._hosts.values()), default=0)
             self._recover()
+        except sqlite3.Error as error:
+            self._lock.release()
+            raise RefusedError(
+                f"the checkpoint in {state} cannot be used ({error}): make room if the disk is full, or move "
+                "the checkpoint away; then files are appended to, and what comes again is doubled"
+            ) from None
         except BaseException:
             self._lock.release()
             raise

@@ -315,6 +315,40 @@ def test_a_stream_that_is_missing_is_named_and_waited_for(world: World, eventual
     eventually(lambda: world.stored(WEB1) == b"one\n", timeout=15)
 
 
+def test_a_place_that_cannot_be_written_to_is_said(world: World) -> None:
+    (world.folder / "file").touch()
+    result = world.run("producer", host=WEB1, SHIPPER_STATE=str(world.folder / "file"))
+    assert result.returncode == 1
+    assert "set SHIPPER_STATE to a directory that you may write to" in result.stderr
+    result = world.run("consumer", SHIPPER_DIRECTORY=str(world.folder / "file"))
+    assert result.returncode == 1
+    assert "set SHIPPER_DIRECTORY to a directory that you may write to" in result.stderr
+    (world.out / ".shipper").mkdir(parents=True)
+    (world.out / ".shipper" / "checkpoint.sqlite").write_text("no database, but long enough to be read")
+    result = world.run("consumer")
+    assert result.returncode == 1
+    assert "the checkpoint in" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_positions_that_cannot_be_saved_keep_nothing_from_being_shipped(
+    world: World, eventually: Wait
+) -> None:
+    world.write(WEB1, b"one\n")
+    producer = world.start("producer", host=WEB1)
+    eventually(lambda: world.server.monitor.jsz().messages == 1)
+    (state,) = (world.folder / "state" / WEB1).glob("*.json")
+    state.with_suffix(".new").mkdir()  # where it would be written
+    eventually(lambda: world.write(WEB1, b"two\n") or "cannot save positions" in producer.output())
+    world.write(WEB1, b"three\n")
+    producer.kill()
+    producer.wait()
+    state.with_suffix(".new").rmdir()
+    world.ship(WEB1)
+    assert world.stored(WEB1) == world.log(WEB1).read_bytes()
+    assert producer.output().count("cannot save positions") == 1
+
+
 def test_a_server_that_is_not_there_is_said_once_and_waited_for(world: World, eventually: Wait) -> None:
     world.write(WEB1, b"one\n")
     world.server.stop()
