@@ -245,7 +245,7 @@ class NatsServer:
         except OSError as error:
             raise ServerError(
                 f"nothing can be written to {tempfile.gettempdir()} ({error.strerror}): "
-                "make room there, or set TMPDIR to another folder"
+                "free some space, or set TMPDIR to another folder"
             ) from error
         for left_over in self._directory.glob("*.ports"):  # by a server that was killed
             left_over.unlink()
