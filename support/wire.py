@@ -93,7 +93,12 @@ def is_inbox(subject: str) -> bool:
 
 
 def parse(lines: Iterable[LogLine]) -> tuple[Frame, ...]:
-    """The frames in the lines of a server's log. A client without a name is called "client 5"."""
+    """The frames in the lines of a server's log, by time. A client without a name is called "client 5".
+
+    Each line is stamped before it waits for its turn to be written, so lines of different connections
+    may stand in the wrong order. What one connection causes, on its own or on others, is stamped in the
+    order of cause and effect: the stamps are right, and equal ones stay as they were written.
+    """
     frames: list[Frame] = []
     last: dict[tuple[str, str], int] = {}  # (cid, direction) → its newest frame, which may want a payload
     headers: dict[int, int] = {}  # frame → bytes of its payload that are headers
@@ -130,7 +135,9 @@ def parse(lines: Iterable[LogLine]) -> tuple[Frame, ...]:
                 **named,
             )
         )
-    return tuple(frames)
+    frames.sort(key=lambda frame: frame.time)
+    first = frames[0].time if frames else 0.0
+    return tuple(replace(frame, time=frame.time - first) for frame in frames)
 
 
 def unquote(text: str) -> bytes:

@@ -216,6 +216,37 @@ def listeners_in_part(server: Any, subject: str) -> list[str]:
     return sorted(each.name for each in found if any(subject in s.subject for s in each.subscriptions))
 
 
+def digits_only(msg: Msg) -> bytes:
+    digits = "".join(c for c in msg.data.decode() if c in "-0123456789")
+    return str(int(digits) ** 2).encode() if digits else b"error"
+
+
+def square_of_a_float(msg: Msg) -> bytes:
+    try:
+        return str(int(float(msg.data)) ** 2).encode()
+    except ValueError:
+        return b"error"
+
+
+def silent_for_nothing(msg: Msg) -> bytes | None:
+    return square_or_error(msg) if msg.data else None
+
+
+def listeners_once_for_each_subscription(server: Any, subject: str) -> list[str]:
+    found = server.monitor.connz().connections
+    return sorted(each.name for each in found for s in each.subscriptions if s.subject == subject)
+
+
+def listeners_by_the_first(server: Any, subject: str) -> list[str]:
+    found = [each for each in server.monitor.connz().connections if each.subscriptions]
+    return sorted(each.name for each in found if each.subscriptions[0].subject == subject)
+
+
+def listeners_to_nothing_else(server: Any, subject: str) -> list[str]:
+    found = server.monitor.connz().connections
+    return sorted(each.name for each in found if {s.subject for s in each.subscriptions} == {subject})
+
+
 async def service_in_a_loop(nc: Client) -> None:
     subscription = await nc.subscribe("MATH.square")
     async for msg in subscription.messages:
@@ -224,13 +255,10 @@ async def service_in_a_loop(nc: Client) -> None:
 
 async def service_that_leaves(nc: Client) -> None:
     async def answer(msg: Msg) -> None:
-        said = square_or_error(msg)
-        await msg.respond(said)
-        if said == b"error":
-            await nc.flush()
-            await subscription.unsubscribe()
+        await msg.respond(square_or_error(msg))
 
     subscription = await nc.subscribe("MATH.square", cb=answer)
+    await subscription.unsubscribe(limit=3)  # the server itself ends it, with the third message
 
 
 async def ask_in_parallel(nc: Client, subject: str, payload: bytes) -> Msg:
@@ -239,6 +267,26 @@ async def ask_in_parallel(nc: Client, subject: str, payload: bytes) -> Msg:
     if replies := [each for each in found if isinstance(each, Msg)]:
         return replies[0]
     raise next(each for each in found if isinstance(each, BaseException))
+
+
+def ask_up_to(times: int) -> Callable[[Client, str, bytes], Awaitable[Msg]]:
+    async def ask(nc: Client, subject: str, payload: bytes) -> Msg:
+        for _ in range(times - 1):
+            with suppress(NatsTimeoutError):
+                return await nc.request(subject, payload, timeout=0.2)
+        return await nc.request(subject, payload, timeout=0.2)
+
+    return ask
+
+
+async def ask_two_at_a_time(nc: Client, subject: str, payload: bytes) -> Msg:
+    while True:
+        asked = [asyncio.create_task(nc.request(subject, payload, timeout=0.2)) for _ in range(2)]
+        for each in await asyncio.gather(*asked, return_exceptions=True):
+            if isinstance(each, Msg):
+                return each
+            if isinstance(each, NoRespondersError):
+                raise each
 
 
 async def ask_nobody_for_long(nc: Client, subject: str, payload: bytes) -> Msg:
@@ -301,20 +349,29 @@ async def ask_quietly(nc: Client, subject: str, payload: bytes) -> Msg | None:
         (part3.squares, service(square), "no answer to b'seven'"),
         (part3.squares, service(lambda _: b"49"), "the answer to b'-3' was b'49', and should be b'9'"),
         (part3.squares, service(lambda _: None), "no answer to b'7'"),
+        (part3.squares, service(square_of_a_float), "the answer to b'2.5' was b'4', and should be b'error'"),
+        (part3.squares, service(digits_only), "the answer to b'2.5' was b'625', and should be b'error'"),
+        (part3.squares, service(silent_for_nothing), "no answer to b''"),
         (part3.names_the_listeners, listeners, "✓ audit and store"),
         (part3.squares, service_in_a_loop, "must return once it has subscribed"),
-        (part3.squares, service_that_leaves, "before b'8' your service was gone"),
+        (part3.squares, service_that_leaves, "before b'2.5' your service was gone"),
         (part3.names_the_listeners, lambda server, subject: ["audit", "store"], "lacks 2 clients"),
         (part3.names_the_listeners, lambda server, subject: [], "for ORDERS.new your list lacks 2"),
         (part3.names_the_listeners, lambda server, subject: None, "you returned None"),
         (part3.names_the_listeners, listeners_in_part, "did not subscribe to just this: ['branch']"),
         (part3.names_the_listeners, lambda server, subject: listeners(server, subject)[::-1], "sort them"),
+        (part3.names_the_listeners, listeners_once_for_each_subscription, "sort them, each one once"),
+        (part3.names_the_listeners, listeners_by_the_first, "lacks 1 clients that subscribed: ['audit']"),
+        (part3.names_the_listeners, listeners_to_nothing_else, "lacks 1 clients that subscribed: ['audit']"),
         (part3.names_the_listeners, right, "a plain def will do"),
         (part3.asks_again, ask_patiently, "✓ 20 requests, 20 replies"),
         (part3.asks_again, ask_once, "failed after a time-out: ask again"),
         (part3.asks_again, ask_for_ever, "let NoRespondersError through"),
         (part3.asks_again, ask_for_bytes, "you returned b'rain'"),
-        (part3.asks_again, ask_in_parallel, "answered more than once"),
+        (part3.asks_again, ask_up_to(6), "failed after a time-out: ask again, and often enough"),
+        (part3.asks_again, ask_up_to(7), "✓ 20 requests, 20 replies"),
+        (part3.asks_again, ask_in_parallel, "you sent more copies than needed"),
+        (part3.asks_again, ask_two_at_a_time, "you sent more copies than needed"),
         (part3.asks_again, ask_nobody_for_long, "say so at once"),
         (part3.asks_again, ask_quietly, "let NoRespondersError through"),
     ],

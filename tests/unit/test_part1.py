@@ -144,7 +144,9 @@ async def forward_nothing(client: httpx.AsyncClient, addresses: list[str], body:
     return await forward(client, addresses, b"")
 
 
-def door(strict: Callable[[str], bool], *, handled: bool = True) -> Callable[..., Awaitable[Any]]:
+def door(
+    strict: Callable[[str], bool], *, handled: bool = True, timeout: float = 0.3
+) -> Callable[..., Awaitable[Any]]:
     """A door that lets through the words for which `strict` is true."""
 
     async def open_(nc: Client, path: str, body: bytes) -> Any:
@@ -152,7 +154,7 @@ def door(strict: Callable[[str], bool], *, handled: bool = True) -> Callable[...
         if not strict(word) or word == path:
             return 404, b""
         try:
-            return 200, (await nc.request(f"ORDERS.{word}", body, timeout=0.3)).data
+            return 200, (await nc.request(f"ORDERS.{word}", body, timeout=timeout)).data
         except NoRespondersError:
             return 503, b""
         except TimeoutError:
@@ -166,6 +168,13 @@ def door(strict: Callable[[str], bool], *, handled: bool = True) -> Callable[...
 async def door_that_prints_errors(nc: Client, path: str, body: bytes) -> tuple[int, bytes]:
     status, said = await door(lambda word: word.isalpha())(nc, path, body)
     return status, said if status == 200 else b"error"
+
+
+async def door_that_strips(nc: Client, path: str, body: bytes) -> tuple[int, bytes]:
+    found: tuple[int, bytes] = await door(lambda word: word.isascii() and word.isalpha())(
+        nc, path.strip("\n"), body
+    )
+    return found
 
 
 async def door_upside_down(nc: Client, path: str, body: bytes) -> tuple[int, bytes]:
@@ -194,7 +203,17 @@ class _Elsewhere:
         (
             part1.hears_every_order,
             audit("ORDERS.*"),
-            "did not note ORDERS.refund.books",
+            "did not note ORDERS.refund.books, ORDERS.refund.<any word>.late.again: `*` stands for one word",
+        ),
+        (
+            part1.hears_every_order,
+            audit(
+                "ORDERS.create",
+                "ORDERS.dispatch",
+                "ORDERS.refund.books",
+                "ORDERS.refund.books.late.again",
+            ),
+            "did not note ORDERS.refund.<any word>.late.again: `*` stands for one word, `>` for all",
         ),
         (part1.hears_every_order, audit(">"), "noted INVOICES.create, ORDERED, which"),
         (part1.hears_every_order, audit("ORDERS.*", "ORDERS.>"), "one subscription will do"),
@@ -227,9 +246,20 @@ class _Elsewhere:
             door(str.isalpha, handled=False),
             "return (504, b''); your code raised TimeoutError",
         ),
-        (part1.opens_the_door, door(lambda word: True), "name one word only"),
-        (part1.opens_the_door, door(lambda word: word not in ("", "*", ">")), "name one word only"),
-        (part1.opens_the_door, door(lambda word: not set("./*>") & set(word)), "name one word only"),
+        (part1.opens_the_door, door(lambda word: True), "name one word of letters"),
+        (part1.opens_the_door, door(lambda word: word not in ("", "*", ">")), "name one word of letters"),
+        (part1.opens_the_door, door(lambda word: not set("./*>") & set(word)), "name one word of letters"),
+        (
+            part1.opens_the_door,
+            door(str.isalpha, timeout=0.05),
+            "count: where the service answers after 0.1 seconds, return (200,",
+        ),
+        (
+            part1.opens_the_door,
+            door(str.isalpha, timeout=1.0),
+            "pack: where the service answers only after 0.4 seconds, return (504,",
+        ),
+        (part1.opens_the_door, door_that_strips, "'/orders/create\\n' was passed on as a message"),
         (
             part1.opens_the_door,
             door(lambda word: word != "" and not set("/*> ") & set(word)),

@@ -9,7 +9,7 @@ from nats.aio.msg import Msg
 
 from support.checks import part2
 from support.checks.check import Check
-from support.config import Account, Config, ServiceExport, ServiceImport, User
+from support.config import Account, Config, Latency, ServiceExport, ServiceImport, User
 
 
 def wiring(billing: str, *, audit: str | None = "") -> Any:
@@ -45,6 +45,21 @@ async def one_bills_alone(one: Client, two: Client, third: Client, billed: Any, 
     await third.subscribe("ORDERS.new", cb=look)
 
 
+async def billing_audits(one: Client, two: Client, third: Client, billed: Any, seen: Any) -> None:
+    """The counts are right, and without billing nothing is audited."""
+
+    async def note(msg: Msg) -> None:
+        billed.append(msg.data)
+        seen.append(msg.data)
+
+    async def ignore(_: Msg) -> None:
+        """Do nothing."""
+
+    for client in one, two:
+        await client.subscribe("ORDERS.new", queue="billing", cb=note)
+    await third.subscribe("ORDERS.new", cb=ignore)
+
+
 def census(wait: float, *, order: bool = True) -> Any:
     async def count(nc: Client) -> list[str]:
         inbox, found = nc.new_inbox(), []
@@ -66,6 +81,10 @@ async def first_only(nc: Client) -> list[str]:
 
 async def bytes_only(nc: Client) -> list[bytes]:
     return [b"host"]
+
+
+async def number_only(nc: Client) -> int:
+    return 7
 
 
 def boundary(export: Any, *takes: str, subject: str = "PRICES.get") -> Any:
@@ -115,13 +134,20 @@ def somebody_forgotten(prices: User, shop: User, guest: User) -> Config:
             "of 40 orders were billed",
         ),
         (part2.bills_once_and_audits_all, one_bills_alone, "want one queue group"),
+        (part2.bills_once_and_audits_all, billing_audits, "with both billing connections gone"),
         (part2.counts_all_heads, census(1.2), "✓ all names"),
         (part2.counts_all_heads, census(0.15), "some are missing"),
         (part2.counts_all_heads, census(2.5), "longer than 2 seconds"),
         (part2.counts_all_heads, census(1.2, order=False), "sort them"),
         (part2.counts_all_heads, first_only, "some are missing"),
-        (part2.counts_all_heads, bytes_only, "a list of names was expected"),
+        (part2.counts_all_heads, bytes_only, "decode the data; your list holds bytes"),
+        (part2.counts_all_heads, number_only, "a list of names was expected, and you returned a int"),
         (part2.keeps_the_boundary, boundary(ONLY_SHOP, "SHOP"), "✓ shop gets prices"),
+        (
+            part2.keeps_the_boundary,
+            boundary(ServiceExport("PRICES.get", to=("SHOP",), latency=Latency("LATENCY.get")), "SHOP"),
+            "✓ shop gets prices",
+        ),
         (part2.keeps_the_boundary, boundary(None), "shop must reach PRICES.get, and does not"),
         (part2.keeps_the_boundary, boundary(ONLY_SHOP), "shop must reach PRICES.get, and does not"),
         (
@@ -151,3 +177,8 @@ def test_part_2_judges_what_an_answer_does(given: Check, answer: object, said: s
     found = asyncio.run(given.evaluate(answer))
     assert said in str(found)
     assert found.ok == said.startswith("✓")
+
+
+def test_a_user_in_no_account_is_told_in_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    assert "user guest" in str(asyncio.run(part2.keeps_the_boundary.evaluate(somebody_forgotten)))
+    assert caplog.records == []

@@ -139,6 +139,52 @@ def test_lines_that_break_the_protocol_are_passed_over() -> None:
     assert (frame.op, frame.payload) == ("PUB", b"x")
 
 
+def test_frames_are_in_the_order_of_their_stamps() -> None:
+    """A line may be written after one with a later stamp; equal stamps stay as they were written."""
+
+    def line(stamp: int, cid: int, text: str) -> str:
+        head = f"[1] 2026/01/01 00:00:00.00000{stamp} [TRC] 127.0.0.1:1 - cid:{cid} - "
+        return f'{head}"v1:c:client-{cid}" - {text}\n'
+
+    log = (
+        line(4, 1, "<<- [PUB LATE 1]")
+        + line(4, 1, '<<- MSG_PAYLOAD: ["x"]')
+        + line(2, 2, "<<- [PUB EARLY 1]")
+        + line(3, 2, '<<- MSG_PAYLOAD: ["y"]')
+        + line(4, 3, "->> [MSG EARLY 1 1]")
+        + line(5, 3, '->> MSG_PAYLOAD: ["y"]')
+    )
+    frames = parse(parse_log(log))
+    assert [(frame.op, frame.subject, frame.payload) for frame in frames] == [
+        ("PUB", "EARLY", b"y"),
+        ("PUB", "LATE", b"x"),
+        ("MSG", "EARLY", b"y"),
+    ]
+    assert frames[0].time == 0.0
+    assert [round(frame.time * 1e6) for frame in frames] == [0, 2, 2]
+
+
+def test_an_answer_stands_after_its_question_however_much_goes_on() -> None:
+    async def talk(one: Client, two: Client) -> None:
+        async def answer(msg: nats.aio.msg.Msg) -> None:
+            await msg.respond(b"rain")
+
+        for client in one, two:
+            await client.subscribe("WEATHER", queue="grp", cb=answer)
+            await settle(client)
+        await asyncio.gather(*(each.request("WEATHER", b"?", timeout=5) for each in (one, two) * 100))
+
+    wire = record(talk, names=("one", "two"))
+    assert [frame.time for frame in wire.frames] == sorted(frame.time for frame in wire.frames)
+    steps: dict[str, list[tuple[str, bytes]]] = {}
+    for frame in wire.only("PUB", "MSG"):
+        steps.setdefault(frame.reply or frame.subject, []).append((frame.op, frame.payload))
+    assert len(steps) == 200
+    assert set(map(tuple, steps.values())) == {
+        (("PUB", b"?"), ("MSG", b"?"), ("PUB", b"rain"), ("MSG", b"rain"))
+    }
+
+
 @settings(max_examples=3, deadline=None)
 @given(st.lists(st.binary(max_size=40), min_size=20, max_size=20))
 def test_any_payload_is_read_back_as_it_was(payloads: list[bytes]) -> None:
