@@ -23,6 +23,8 @@ from .store import Piece, Store, StoreError
 from .subjects import host_of
 
 LOOK = 0.25  # seconds between two looks whether to stop
+GATHER = 0.02  # seconds to wait for more, where more is to come
+BULK = 64 << 10  # bytes: a larger message is one of many, since a lone line leaves at once
 BACKOFF = 0.1, 5.0  # seconds before something is tried again: first, last
 NAMED = 100  # refused subjects that are named, at most
 
@@ -116,12 +118,19 @@ class Consumer:
                 self.notices.over("reading", "reading again")
                 while not self._stop.is_set():
                     if messages := await feed.take(LOOK):
+                        if self._more_to_come(messages[-1]):
+                            await asyncio.sleep(GATHER)
+                            messages += await feed.take(0)
                         await self._store(feed, messages)
                         delay = BACKOFF[0]
             except PASSING as error:
                 self.notices.trouble("reading", f"cannot read: {reason(error)}; trying on")
                 await pause(delay, self._stop)
                 delay = min(2 * delay, BACKOFF[1])
+
+    def _more_to_come(self, message: Msg) -> bool:
+        """Whether it is worth to wait for others, which then cost no sync of their own."""
+        return len(message.data) > BULK or (bool(self.settings.stream) and message.metadata.num_pending > 0)
 
     async def _store(self, feed: Feed, messages: list[Msg]) -> None:
         found = [self._piece(message) for message in messages]
@@ -145,7 +154,7 @@ class Consumer:
         self._last = time.monotonic()
         self.progress.messages += len(messages)
         self.progress.bytes += stored
-        self.progress.lines += sum(piece.data.count(b"\n") for piece in pieces)
+        self.progress.lines += sum(piece.lines for piece in pieces)
         if self.settings.stream:
             self.progress.pending = messages[-1].metadata.num_pending
 
@@ -158,10 +167,10 @@ class Consumer:
         metadata = message.metadata if self.settings.stream else None
         when = metadata.timestamp.timestamp() if metadata else time.time()
         if (found := read_headers(message.headers)) and found.end - found.start == len(message.data):
-            return Piece(host, found.source, found.start, message.data, when, found.after)
+            return Piece(host, found.source, found.start, message.data, when, found.lines, found.after)
         # Published by another program, then.
         source, number = (f"stream {metadata.stream}", metadata.sequence.stream) if metadata else ("", 0)
-        return Piece(host, source, None, message.data, when, number=number)
+        return Piece(host, source, None, message.data, when, message.data.count(b"\n"), number=number)
 
     def _refuse(self, message: Msg) -> None:
         """A name from the network that is no host name never becomes a path."""

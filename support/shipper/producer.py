@@ -122,11 +122,12 @@ class Producer:
 
     async def _batches(self, tail: Tail, *, once: bool, stop: asyncio.Event) -> bool:
         """Ship batch after batch; True if with `once` all is done."""
+        ahead: Batch | None = None
         while not stop.is_set():
             if not self._go.is_set():
                 await self._paused(stop)
                 continue
-            batch = tail.read(final=once)
+            batch, ahead = ahead or tail.read(final=once), None
             if batch is None:
                 if tail.position is None:
                     self.notices.trouble("file", f"there is no file {self.settings.file} yet")
@@ -137,7 +138,14 @@ class Producer:
                 self.progress.behind = 0
                 await asyncio.sleep(POLL)
                 continue
-            self.positions.sequence = await self._publisher.send(batch)
+            sending = asyncio.ensure_future(self._publisher.send(batch))
+            try:
+                if tail.behind:
+                    await self._publisher.on_its_way()
+                    ahead = tail.read(final=once)  # while the server is at it
+                self.positions.sequence = await sending
+            finally:
+                sending.cancel()
             self.positions.reach(batch.position)
             self.notices.over("shipping", "shipping again")
             self.notices.over("file", f"now there is {self.settings.file}")
@@ -146,7 +154,7 @@ class Producer:
         return False
 
     def _count(self, batch: Batch, tail: Tail) -> None:
-        self.progress.lines += batch.data.count(b"\n")
+        self.progress.lines += batch.lines
         self.progress.bytes += len(batch.data)
         self.progress.messages += 1
         self.progress.behind = tail.behind

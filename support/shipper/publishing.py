@@ -42,6 +42,9 @@ class Publisher(Protocol):
     async def send(self, batch: Batch) -> int:
         """Send the batch, and return its sequence in the stream when it is done; 0 without a stream."""
 
+    async def on_its_way(self) -> None:
+        """Return when what is being sent has left this process."""
+
     async def finish(self) -> None:
         """Return when all that was sent has arrived."""
 
@@ -65,6 +68,9 @@ class Core:
             await asyncio.sleep(0)  # let others run: a publish that is only buffered never waits
         return 0
 
+    async def on_its_way(self) -> None:
+        """It is."""
+
     async def finish(self) -> None:
         await settled(self._nc)
 
@@ -80,7 +86,7 @@ class Stream:
         self._last_sequence: int | None = None  # of the subject, as we know it
 
     async def resume(self, nc: Client, tail: Tail, positions: Positions) -> None:
-        self._js = nc.jetstream(timeout=5)
+        self._nc, self._js = nc, nc.jetstream(timeout=5)
         info = await find_stream(self._js, self.name, self.number)
         last = await self._last(str(info.config.name))
         created = str(info.created)
@@ -141,6 +147,11 @@ class Stream:
             raise
         self._established, self._last_sequence = True, ack.seq
         return ack.seq
+
+    async def on_its_way(self) -> None:
+        await asyncio.sleep(0)
+        while self._nc.pending_data_size and self._nc.is_connected:  # noqa: ASYNC110
+            await asyncio.sleep(0)
 
     async def finish(self) -> None:
         """Nothing to do: each message was waited for."""

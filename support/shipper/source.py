@@ -12,6 +12,7 @@ from dataclasses import dataclass
 SOURCE = "Shipper-Source"  # "<source> <start> <end>"
 CHECK = "Shipper-Check"  # crc32 of the last bytes of the source before `end`, in hexadecimal
 AFTER = "Shipper-After"  # "<source> <end>": what was shipped before this source
+LINES = "Shipper-Lines"  # how many newlines are in the bytes
 PRODUCER = "Shipper-Producer"  # which process published it
 CONTEXT = 1024  # bytes before a position by which its file is recognised
 
@@ -29,14 +30,15 @@ class Position:
 class Batch:
     """The bytes of a source from `start` on: whole lines, or a piece of a line that is too long.
 
-    `check` is that of the position after it. `after` is what was shipped before, if this is the
-    first batch of its source.
+    `check` is that of the position after it, `lines` how many newlines it holds. `after` is what was
+    shipped before, if this is the first batch of its source.
     """
 
     source: str
     start: int
     data: bytes
     check: int
+    lines: int = 0
     after: Position | None = None
 
     @property
@@ -52,6 +54,7 @@ class Batch:
         found = {
             SOURCE: f"{self.source} {self.start} {self.end}",
             CHECK: f"{self.check:08x}",
+            LINES: str(self.lines),
             PRODUCER: producer,
         }
         if self.after:
@@ -67,6 +70,7 @@ class Range:
     start: int
     end: int
     check: int
+    lines: int
     producer: str
     after: Position | None
 
@@ -80,8 +84,8 @@ def read_headers(headers: Mapping[str, str] | None) -> Range | None:
         if text := headers.get(AFTER):
             before, until = text.split(" ")
             after = Position(before, int(until))
-        check, producer = int(headers[CHECK], 16), headers[PRODUCER]
-        return Range(source, int(start), int(end), check, producer, after)
+        check, lines = int(headers[CHECK], 16), int(headers[LINES])
+        return Range(source, int(start), int(end), check, lines, headers[PRODUCER], after)
     except (KeyError, ValueError):
         return None
 

@@ -38,7 +38,7 @@ class StoreError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Bytes `start`… of a source of a host; `time` is the stream's, in seconds since 1970.
+    """Bytes `start`… of a source of a host, with `lines` newlines; `time` is the stream's, in seconds.
 
     What another program has published has no `start`: then `number`, its sequence in the stream, says
     whether it is new; without a stream nothing does.
@@ -49,6 +49,7 @@ class Piece:
     start: int | None
     data: bytes
     time: float
+    lines: int = 0
     after: Position | None = None
     number: int = 0
 

@@ -138,7 +138,7 @@ class Tail:
         self._context = (self._context + data)[-CONTEXT:] if len(data) < CONTEXT else data[-CONTEXT:]
         before, self._before = self._before, None
         self._held = b""
-        return Batch(self._known.source, start, data, check_of(self._context), before)
+        return Batch(self._known.source, start, data, check_of(self._context), data.count(b"\n"), before)
 
     def _chunk(self) -> bytes | None:
         """What follows the position, up to `size` bytes; None if the file is no longer what it was."""
@@ -147,13 +147,13 @@ class Tail:
         if not self._more and self._seen == (now.st_size, now.st_mtime_ns):
             return self._held
         self._file.seek(self._at - len(self._context))
-        data = _read(self._file, len(self._context) + self._size)
-        if now.st_size < self._at + len(self._held) or not data.startswith(self._context + self._held):
+        before, data = _read(self._file, len(self._context)), _read(self._file, self._size)
+        if before != self._context or not data.startswith(self._held):
             return None
         if not self._at and not self._held and self._seen != (0, 0) and self._copy():
             return None  # cut for the second time, before anything was read
         self._seen, self._more = (now.st_size, now.st_mtime_ns), False
-        return data[len(self._context) :]
+        return data
 
     def _begin_again(self) -> Batch | None:
         """The file was cut. What it held lives on in a copy, or else in what was read of its last line."""
