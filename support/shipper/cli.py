@@ -131,7 +131,10 @@ def setup(
     per_partition: Annotated[bool, typer.Option("--per-partition", help="One stream per partition.")] = False,
     replicas: Annotated[int, typer.Option(min=1, max=5, help="Servers that hold each message.")] = 1,
     max_age: Annotated[
-        float, typer.Option(min=0.0, metavar="HOURS", help="How long messages are kept; 0: for ever.")
+        float,
+        typer.Option(
+            min=0.0, max=876_000.0, metavar="HOURS", help="How long messages are kept; 0: for ever."
+        ),
     ] = 24.0,
     max_bytes: Annotated[int, typer.Option(min=-1, help="Size of each stream, at most; -1: no limit.")] = -1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan, and change nothing.")] = False,

@@ -43,7 +43,7 @@ async def on_connections(
         lost = asyncio.Event()
         try:
             nc = await _connect(link, name, lost, notices)
-        except PASSING as error:
+        except Exception as error:  # whatever it is, such as broken credentials: it may be mended meanwhile
             notices.trouble(
                 "connection", f"cannot connect to {_shown(link.servers)}: {reason(error)}; trying on"
             )
@@ -119,10 +119,10 @@ async def pause(seconds: float, stop: asyncio.Event) -> None:
         await asyncio.wait_for(stop.wait(), seconds)
 
 
-async def settled(nc: Client) -> None:
+async def settled(nc: Client, timeout: int = 5) -> None:
     """Return when the server has handled all that was sent (one flush goes ahead of what is held back)."""
-    await nc.flush()
-    await nc.flush()
+    await nc.flush(timeout)
+    await nc.flush(timeout)
 
 
 def _shown(servers: tuple[str, ...]) -> str:

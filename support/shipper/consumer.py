@@ -7,6 +7,8 @@ is kept and tried again; meanwhile the server is told that we are at it, and no 
 from __future__ import annotations
 
 import asyncio
+import secrets
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from .connection import PASSING, on_connections, pause, reason, settled
-from .feeds import Feed, Live, Pulled, Pushed
+from .feeds import Feed, Live, Pulled, Pushed, Site
 from .notices import Notices
 from .settings import ConsumerSettings
 from .source import read_headers
@@ -89,42 +91,59 @@ class Consumer:
         self.notices, self.progress, self._stop = notices, progress, stop
         self._refused: set[str] = set()
         self._last = time.monotonic()  # when something came
+        self._busy = 0  # batches that are being stored
+        self._site = Site(
+            prefix=settings.prefix,
+            process=secrets.token_hex(8),
+            said=f"{settings.directory.absolute()} on {socket.gethostname()}",
+            partitions=len(settings.partitions),
+            stored=store.reached,
+            passed=lambda origin, sequence: self._on_disk([], (origin, sequence)),
+            refuse=self._note_refusal,
+        )
         self._feeds = [self._feed(number) for number in settings.partitions]
 
     def _feed(self, number: int) -> Feed:
         if not self.settings.stream:
-            return Live(self.settings.prefix, number)
-        return (Pushed if self.settings.target else Pulled)(self.settings.stream, number)
+            return Live(number, self._site)
+        return (Pushed if self.settings.target else Pulled)(self.settings.stream, number, self._site)
 
     async def run(self, nc: Client, until_idle: float | None) -> None:
         """Store what comes on this connection."""
         self._last = time.monotonic()
         try:
             async with asyncio.TaskGroup() as group:
-                partitions = [group.create_task(self._partition(nc, feed)) for feed in self._feeds]
+                partitions = [
+                    group.create_task(self._partition(nc, *each))
+                    for each in zip(self.settings.partitions, self._feeds, strict=True)
+                ]
                 if until_idle is not None:
                     await self._idle(until_idle)
                     for each in partitions:
                         each.cancel()
         except BaseExceptionGroup as several:
             raise several.exceptions[0] from None
-        await settled(nc)  # the last acknowledgements are to arrive
+        await settled(nc, timeout=1)  # the last acknowledgements are to arrive
 
-    async def _partition(self, nc: Client, feed: Feed) -> None:
-        delay = BACKOFF[0]
+    async def _partition(self, nc: Client, number: int, feed: Feed) -> None:
+        kind, delay = f"reading {number}", BACKOFF[0]
         while not self._stop.is_set():
             try:
                 await feed.begin(nc)
-                self.notices.over("reading", "reading again")
+                self.notices.over(kind, f"reading partition {number} again")
                 while not self._stop.is_set():
                     if messages := await feed.take(LOOK):
                         if self._more_to_come(messages[-1]):
                             await asyncio.sleep(GATHER)
                             messages += await feed.take(0)
-                        await self._store(feed, messages)
+                        self._busy += 1
+                        try:
+                            await self._store(feed, messages)
+                        finally:
+                            self._busy -= 1
                         delay = BACKOFF[0]
             except PASSING as error:
-                self.notices.trouble("reading", f"cannot read: {reason(error)}; trying on")
+                self.notices.trouble(kind, f"cannot read partition {number}: {reason(error)}; trying on")
                 await pause(delay, self._stop)
                 delay = min(2 * delay, BACKOFF[1])
 
@@ -133,14 +152,15 @@ class Consumer:
         return len(message.data) > BULK or (bool(self.settings.stream) and message.metadata.num_pending > 0)
 
     async def _store(self, feed: Feed, messages: list[Msg]) -> None:
-        found = [self._piece(message) for message in messages]
+        found = [self._piece(message, feed.origin) for message in messages]
         pieces = [piece for piece in found if piece]
+        # Up to where all of this partition is stored then, in the numbers of its stream.
+        reached = (feed.origin, messages[-1].metadata.sequence.stream) if self.settings.stream else None
         refused = [message for message, piece in zip(messages, found, strict=True) if piece is None]
         delay = BACKOFF[0]
         while True:
             try:
-                loop = asyncio.get_running_loop()
-                stored = await loop.run_in_executor(self._disk, self.store.store, pieces)
+                stored = await self._on_disk(pieces, reached)
                 break
             except StoreError as error:
                 self.notices.trouble("store", f"cannot store: {error}; nothing is acknowledged; trying on")
@@ -158,7 +178,11 @@ class Consumer:
         if self.settings.stream:
             self.progress.pending = messages[-1].metadata.num_pending
 
-    def _piece(self, message: Msg) -> Piece | None:
+    def _on_disk(self, pieces: list[Piece], reached: tuple[str, int] | None) -> asyncio.Future[int]:
+        """Store, in the thread that does nothing else."""
+        return asyncio.get_running_loop().run_in_executor(self._disk, self.store.store, pieces, reached)
+
+    def _piece(self, message: Msg, origin: str) -> Piece | None:
         """What a message brings; None if it may not be stored."""
         host = host_of(self.settings.prefix, message.subject)
         if host is None:
@@ -169,21 +193,24 @@ class Consumer:
         if (found := read_headers(message.headers)) and found.end - found.start == len(message.data):
             return Piece(host, found.source, found.start, message.data, when, found.lines, found.after)
         # Published by another program, then.
-        source, number = (f"stream {metadata.stream}", metadata.sequence.stream) if metadata else ("", 0)
+        source, number = (origin, metadata.sequence.stream) if metadata else ("", 0)
         return Piece(host, source, None, message.data, when, message.data.count(b"\n"), number=number)
 
     def _refuse(self, message: Msg) -> None:
         """A name from the network that is no host name never becomes a path."""
+        self._note_refusal(f"refused, since it names no host: {message.subject[:200]!r}")
+
+    def _note_refusal(self, text: str) -> None:
         self.progress.refused += 1
-        if message.subject not in self._refused and len(self._refused) < NAMED:
-            self._refused.add(message.subject)
-            self.notices.warn(f"refused, since it names no host: {message.subject[:200]!r}")
+        if text not in self._refused and len(self._refused) < NAMED:
+            self._refused.add(text)
+            self.notices.warn(text)
 
     async def _idle(self, seconds: float) -> None:
         """Return when nothing has come for that long, and nothing is pending."""
         while not self._stop.is_set():
             await pause(max(0.02, self._last + seconds - time.monotonic()), self._stop)
-            if time.monotonic() - self._last < seconds:
+            if self._busy or time.monotonic() - self._last < seconds:
                 continue
             try:
                 if sum([await feed.pending() for feed in self._feeds]) == 0:

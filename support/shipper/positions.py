@@ -15,7 +15,7 @@ import filelock
 from .notices import Notices
 from .source import Position
 
-REMEMBERED = 64  # sources, the newest
+REMEMBERED = 500  # sources, the newest ones, from one run to the next
 
 
 class RefusedError(RuntimeError):
@@ -24,12 +24,16 @@ class RefusedError(RuntimeError):
 
 @dataclass(slots=True)
 class Known:
-    """A source: the file with this `inode`, shipped up to `end`; `check` is that of the bytes before."""
+    """A source: the file with this `inode`, shipped up to `end`; `check` is that of the bytes before.
+
+    The last part of the name of a source is when (ns) it was met for the first time.
+    """
 
     source: str
     inode: int
     end: int = 0
     check: int = 0
+    changed: int = 0  # when (ns) its file was last written to, as far as it was read
 
     @property
     def position(self) -> Position:
@@ -40,13 +44,15 @@ class Known:
 class Positions:
     """The sources in the order in which they were shipped, kept in a file; the newest is last.
 
-    `sequence` is the stream sequence of the last acknowledged message, `created` when that stream was.
+    `sequence` is the stream sequence of the last acknowledged message, `created` when that stream was,
+    `subject` where it was published.
     """
 
     path: Path
     sources: list[Known] = field(default_factory=list)
     sequence: int = 0
     created: str = ""
+    subject: str = ""
     notices: Notices = field(default_factory=Notices)
 
     @classmethod
@@ -55,8 +61,15 @@ class Positions:
         notices = notices or Notices()
         try:
             saved: dict[str, Any] = json.loads(path.read_text())
-            sources = [Known(**each) for each in saved["sources"]]
-            return cls(path, sources, int(saved["sequence"]), str(saved["created"]), notices)
+            sources = [Known(**each) for each in saved["sources"]][-REMEMBERED:]
+            return cls(
+                path,
+                sources,
+                int(saved["sequence"]),
+                str(saved["created"]),
+                str(saved.get("subject", "")),
+                notices,
+            )
         except FileNotFoundError:
             pass
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -76,11 +89,11 @@ class Positions:
             self.notices.over("positions", "positions are saved again")
 
     def _save(self) -> None:
-        del self.sources[:-REMEMBERED]
         saved = {
             "sources": [asdict(each) for each in self.sources],
             "sequence": self.sequence,
             "created": self.created,
+            "subject": self.subject,
         }
         new = self.path.with_suffix(".new")
         with new.open("w") as file:
@@ -88,6 +101,11 @@ class Positions:
             file.flush()
             os.fsync(file.fileno())
         new.replace(self.path)
+
+    def add(self, known: Known) -> None:
+        """Note a source, in its place among the others: by the time in its name."""
+        self.sources.append(known)
+        self.sources.sort(key=met_at)
 
     def find(self, source: str) -> Known | None:
         """What is known of a source."""
@@ -97,6 +115,14 @@ class Positions:
         """Note that a known source is shipped up to `position`."""
         if known := self.find(position.source):
             known.end, known.check = position.end, position.check
+
+
+def met_at(known: Known) -> int:
+    """When a source was met for the first time (ns), by its name."""
+    try:
+        return int(known.source.rpartition("-")[2], 16)
+    except ValueError:
+        return 0  # named by another program
 
 
 def state_file(directory: Path, host: str, file: Path) -> Path:

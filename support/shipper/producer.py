@@ -18,17 +18,18 @@ from nats.aio.msg import Msg
 
 from .connection import PASSING, on_connections, pause, reason
 from .notices import Notices
-from .positions import Positions, RefusedError, lock, state_file
+from .positions import Positions, lock, state_file
+from .presence import be_the_only_one
 from .publishing import Core, Publisher, Stream, UncertainError
 from .settings import ProducerSettings
-from .source import PRODUCER, Batch
+from .source import Batch
 from .subjects import control_subject, partition, presence_subject, subject_of
 from .tail import Tail
 
 POLL = 0.01  # seconds between two looks at the file
+LOOK = 0.25  # seconds between two looks whether there is a file
 SAVE = 0.5  # seconds between two savings of the positions, at least
 ROOM = 4096  # bytes of the server's largest message that are left for the headers
-ASK = 0.5  # seconds to wait for another producer's answer
 BACKOFF = 0.05, 2.0  # seconds before something is tried again: first, last
 
 
@@ -89,9 +90,16 @@ class Producer:
 
     async def ship(self, nc: Client, *, once: bool, stop: asyncio.Event) -> None:
         """Ship on this connection until `stop`, or until all is acknowledged."""
-        await self._be_the_only_one(nc)
+        await be_the_only_one(
+            nc,
+            presence_subject(self.settings.prefix, f"producer.{self.settings.host}"),
+            process=self.id,
+            said=f"{self.settings.file} on {socket.gethostname()}",
+            otherwise=f"another producer ships for {self.settings.host} already ({{other}}): stop it, "
+            "or give this one a HOSTNAME of its own",
+        )
         await nc.subscribe(control_subject(self.settings.prefix), cb=self._control)
-        size = max(1, min(self.settings.batch or 512 * 1024, nc.max_payload - ROOM))
+        size = min(self.settings.batch or 512 * 1024, nc.max_payload - min(ROOM, nc.max_payload // 2))
         tail = Tail(
             self.settings.file,
             self.positions,
@@ -136,7 +144,7 @@ class Producer:
                     return True
                 self._save(SAVE)
                 self.progress.behind = 0
-                await asyncio.sleep(POLL)
+                await asyncio.sleep(POLL if tail.position else LOOK)
                 continue
             sending = asyncio.ensure_future(self._publisher.send(batch))
             try:
@@ -182,32 +190,3 @@ class Producer:
         finally:
             for each in waiting:
                 each.cancel()
-
-    async def _be_the_only_one(self, nc: Client) -> None:
-        """Ask whether a producer for this host is there; else answer when others ask."""
-        subject = presence_subject(self.settings.prefix, self.settings.host)
-        found: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-
-        async def answered(message: Msg) -> None:
-            # A stream that holds this subject, too, answers as well: only a producer names itself.
-            if PRODUCER in (message.headers or {}) and not found.done():
-                found.set_result(message.data.decode("utf-8", "replace"))
-            elif (message.headers or {}).get("Status") == "503" and not found.done():
-                found.set_result("")
-
-        inbox = nc.new_inbox()
-        asking = await nc.subscribe(inbox, cb=answered)
-        await nc.publish(subject, b"who is there?", reply=inbox)
-        with suppress(TimeoutError):
-            if other := await asyncio.wait_for(found, ASK):
-                raise RefusedError(
-                    f"another producer ships for {self.settings.host} already ({other}): stop it, "
-                    "or give this one a HOSTNAME of its own"
-                )
-        await asking.unsubscribe()
-
-        async def answer(message: Msg) -> None:
-            said = f"{self.settings.file} on {socket.gethostname()}"
-            await nc.publish(message.reply, said.encode(), headers={PRODUCER: self.id})
-
-        await nc.subscribe(subject, cb=answer)

@@ -9,6 +9,7 @@ doubled or reordered, whatever is tried again; and of two producers for one host
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Protocol
 
 import nats.errors
@@ -19,13 +20,14 @@ from .connection import settled
 from .notices import Notices
 from .positions import Positions, RefusedError
 from .source import Batch, Position, Range, read_headers
-from .streams import find_stream
+from .streams import find_consumer, find_stream
 from .tail import Tail
 
 ACK = 5.0  # seconds to wait for an acknowledgement
 EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 CONFLICT = (10071, 10164)  # the server's error codes for "wrong last sequence"
 NO_MESSAGE = 10037  # and for "no message found"
+HEADERS = 512  # bytes that our headers take, at most
 ON_ITS_WAY = 0.05  # seconds for what an earlier connection has sent
 
 
@@ -72,7 +74,7 @@ class Core:
         """It is."""
 
     async def finish(self) -> None:
-        await settled(self._nc)
+        await settled(self._nc, timeout=1)
 
 
 class Stream:
@@ -88,6 +90,10 @@ class Stream:
     async def resume(self, nc: Client, tail: Tail, positions: Positions) -> None:
         self._nc, self._js = nc, nc.jetstream(timeout=5)
         info = await find_stream(self._js, self.name, self.number)
+        if (most := info.config.max_msg_size or -1) > 0:
+            tail.size = max(1, min(tail.size, most - min(HEADERS, most // 2)))
+        if positions.subject not in ("", self.subject):
+            await self._moved(positions.subject)
         last = await self._last(str(info.config.name))
         created = str(info.created)
         if last:
@@ -106,7 +112,30 @@ class Stream:
                 tail.seek(positions.sources[-1].position)
             positions.created = created
         self._last_sequence = last[0] if last else 0
+        positions.subject = self.subject
         positions.save()
+
+    async def _moved(self, before: str) -> None:
+        """Wait until the consumer of another partition has stored what this host has there.
+
+        Otherwise two would be at work on one host. nats.errors.Error while there is something left.
+        """
+        found = re.search(r"\.p(\d+)\.", before)
+        if found is None:
+            return
+        number, left = int(found[1]), 0
+        for push in (False, True):
+            try:
+                stream = await find_stream(self._js, self.name, number)
+                consumer = await find_consumer(self._js, str(stream.config.name), number, push=push)
+            except (nats.errors.Error, TimeoutError):
+                continue  # there is none, or we may not ask
+            left = max(left, (consumer.num_pending or 0) + (consumer.num_ack_pending or 0))
+        if left:
+            raise nats.errors.Error(
+                f"this host has moved from {before} to {self.subject}: "
+                "waiting until all of the old partition is stored"
+            )
 
     async def _last(self, stream: str) -> tuple[int, Range, float] | None:
         """The stream's last message of the subject: its sequence, its range, and when it was stored."""

@@ -42,8 +42,11 @@ class Link(BaseSettings):
     def _split(cls, text: str) -> tuple[str, ...]:
         servers = tuple(filter(None, (part.strip() for part in text.split(","))))
         for server in servers:
-            if not re.fullmatch(r"((nats|tls|wss?)://)?[^\s/]+/?", server):
-                raise ValueError(f"{server!r} is no server: write nats://host:4222, several with commas")
+            if not re.fullmatch(r"((nats|tls|wss?)://)?[^\s/]+?(:\d{1,5})?/?", server):
+                raise ValueError("write nats://host:4222, several with commas")
+            port = re.search(r":(\d+)/?$", server)
+            if port and not 0 < int(port[1]) < 65536:
+                raise ValueError(f"{port[1]} is no port: write nats://host:4222")
         return servers
 
     @field_validator("prefix")
@@ -72,11 +75,21 @@ class ProducerSettings(Link):
 
     file: Path = Field(alias="SHIPPER_FILE")
     partitions: int = Field(0, alias="SHIPPER_PARTITIONS", ge=0, le=10_000)
-    host: str = Field(default_factory=socket.gethostname, alias="HOSTNAME")
+    host: str = Field(default_factory=lambda: socket.gethostname(), alias="HOSTNAME", validate_default=True)
     batch: int = Field(512 * KIB, alias="SHIPPER_BATCH", ge=0)
     state: Path = Field(
         default_factory=lambda: platformdirs.user_state_path("nats-log-shipper"), alias="SHIPPER_STATE"
     )
+
+    @field_validator("file")
+    @classmethod
+    def _regular(cls, path: Path) -> Path:
+        try:
+            if path.exists() and not path.is_file():
+                raise ValueError(f"{path} is no regular file")
+        except OSError as error:
+            raise ValueError(f"{path}: {error.strerror}") from None
+        return path
 
     @field_validator("host")
     @classmethod
@@ -157,7 +170,10 @@ def load(kind: type[AnySettings]) -> AnySettings:
     try:
         return cast(Callable[[], AnySettings], kind)()  # its arguments come from the environment
     except ValidationError as error:
-        raise SettingError(_one_line(error.errors()[0])) from None
+        first = error.errors()[0]
+        name = str(first["loc"][0]) if first["loc"] else ""
+        field = kind.model_fields.get(name)  # named so where a default is wrong
+        raise SettingError(_one_line(first, str(field.alias) if field else name)) from None
 
 
 _HINTS = {
@@ -169,8 +185,7 @@ _HINTS = {
 }
 
 
-def _one_line(error: Any) -> str:
-    variable = str(error["loc"][0]) if error["loc"] else ""
+def _one_line(error: Any, variable: str) -> str:
     if error["type"] == "missing":
         return f"{variable} is missing: set it to {_HINTS[variable]}"
     said = str(error["msg"]).removeprefix("Value error, ")

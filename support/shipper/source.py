@@ -14,6 +14,7 @@ CHECK = "Shipper-Check"  # crc32 of the last bytes of the source before `end`, i
 AFTER = "Shipper-After"  # "<source> <end>": what was shipped before this source
 LINES = "Shipper-Lines"  # how many newlines are in the bytes
 PRODUCER = "Shipper-Producer"  # which process published it
+MOST = 1 << 62  # bytes of a source, at most
 CONTEXT = 1024  # bytes before a position by which its file is recognised
 
 
@@ -84,7 +85,10 @@ def read_headers(headers: Mapping[str, str] | None) -> Range | None:
         if text := headers.get(AFTER):
             before, until = text.split(" ")
             after = Position(before, int(until))
-        check, lines = int(headers[CHECK], 16), int(headers[LINES])
+        check, lines = int(headers[CHECK], 16), int(headers.get(LINES, 0))
+        positions = 0, int(start), int(end), MOST
+        if sorted(positions) != [*positions] or (after and not 0 <= after.end <= MOST):
+            return None
         return Range(source, int(start), int(end), check, lines, headers[PRODUCER], after)
     except (KeyError, ValueError):
         return None

@@ -11,8 +11,9 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +30,15 @@ CREATE TABLE IF NOT EXISTS hosts (host PRIMARY KEY, file, day, whole) WITHOUT RO
 CREATE TABLE IF NOT EXISTS files (host, file, day, length, PRIMARY KEY (host, file)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS sources (host, source, stored, day, PRIMARY KEY (host, source)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS gaps (host, source, first, until, day);
+CREATE TABLE IF NOT EXISTS reached (origin PRIMARY KEY, sequence) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS belongs (directory PRIMARY KEY) WITHOUT ROWID;
+"""
+
+
+# The newest source of a host stays, however long it is silent.
+_FORGET = """
+DELETE FROM sources WHERE day < ? AND EXISTS (
+    SELECT 1 FROM sources AS other WHERE other.host = sources.host AND other.day > sources.day)
 """
 
 
@@ -82,6 +92,7 @@ class _Batch:
     bytes: dict[tuple[str, str], list[bytes]] = field(default_factory=dict)  # (host, file) → what to append
     days: dict[tuple[str, str], int] = field(default_factory=dict)  # (host, file) → day
     gaps: list[Gap] = field(default_factory=list)
+    reached: tuple[str, int] | None = None
     today: int = 0
 
 
@@ -112,8 +123,12 @@ class Store:
         own = directory / ".shipper"
         make_own(own, "SHIPPER_DIRECTORY")
         make_own(state, "SHIPPER_STATE")
-        self._lock = lock(own / "lock", f"another consumer writes to {directory} already")
+        self._locks = [lock(own / "lock", f"another consumer writes to {directory} already")]
         try:
+            if state.resolve() != own.resolve():
+                self._locks.append(
+                    lock(state / "lock", f"another consumer uses the checkpoint in {state} already")
+                )
             self._db = sqlite3.connect(
                 state / "checkpoint.sqlite", isolation_level=None, check_same_thread=False
             )
@@ -125,51 +140,81 @@ class Store:
             rows = self._db.execute("SELECT host, file, length FROM files")
             self._lengths: dict[tuple[str, str], int] = {(host, file): length for host, file, length in rows}
             self._sources: dict[tuple[str, str], int] = {}
+            self._reached: dict[str, int] = dict(self._db.execute("SELECT origin, sequence FROM reached"))
             self._day = max((each.day for each in self._hosts.values()), default=0)
+            self._belong(state)
             self._recover()
-        except sqlite3.Error as error:
-            self._lock.release()
+        except (OSError, sqlite3.Error) as error:
+            self._release()
             raise RefusedError(
                 f"the checkpoint in {state} cannot be used ({error}): make room if the disk is full, or move "
                 "the checkpoint away; then files are appended to, and what comes again is doubled"
             ) from None
         except BaseException:
-            self._lock.release()
+            self._release()
             raise
 
-    def store(self, pieces: Sequence[Piece]) -> int:
+    def store(self, pieces: Sequence[Piece], reached: tuple[str, int] | None = None) -> int:
         """Append what is new in `pieces`, in order, and return how many bytes that were.
 
+        `reached` is the origin of the pieces, and the sequence up to which all of it is stored then.
         Raises StoreError if that cannot be done; then the files are as they were.
         """
-        batch = _Batch(today=self._day)
-        for piece in pieces:
-            self._take(piece, batch)
+        batch = _Batch(today=self._day, reached=reached)
         try:
+            for piece in pieces:
+                self._take(piece, batch)
             self._note_new_files(batch)
             self._write(batch)
             self._commit(batch)
         except (OSError, sqlite3.Error) as error:
             self._cut_back(batch.bytes)
             raise StoreError(_reason(error)) from error
+        except BaseException:
+            self._cut_back(batch.bytes)
+            raise
         self._hosts.update(batch.hosts)
         self._sources.update(batch.stored)
+        if batch.reached:
+            self._reached[batch.reached[0]] = batch.reached[1]
         for gap in batch.gaps:
             self._warn(f"{gap.host}: bytes {gap.first} to {gap.until} of {gap.source} never arrived")
         if batch.today > self._day:
             self._day = batch.today
-            self._remove_old()
+            try:
+                self._remove_old()
+            except (OSError, sqlite3.Error) as error:
+                self._warn(f"old files could not be removed: {_reason(error)}; tomorrow again")
         return sum(len(data) for pieces in batch.bytes.values() for data in pieces)
 
     def gaps(self) -> list[Gap]:
         """All that is known to be missing."""
         return [Gap(*row) for row in self._db.execute("SELECT host, source, first, until FROM gaps")]
 
+    def reached(self, origin: str) -> int | None:
+        """The sequence up to which all of an origin is stored; None if that is not known."""
+        return self._reached.get(origin)
+
     def close(self) -> None:
         """Let another consumer write to the directory."""
         self._pool.shutdown()
         self._db.close()
-        self._lock.release()
+        self._release()
+
+    def _release(self) -> None:
+        for each in self._locks:
+            each.release()
+
+    def _belong(self, state: Path) -> None:
+        """A checkpoint is that of one directory: on another one it would cut the wrong files."""
+        directory = str(self.directory.resolve())
+        row = self._db.execute("SELECT directory FROM belongs").fetchone()
+        if row is None:
+            self._db.execute("INSERT INTO belongs VALUES (?)", (directory,))
+        elif row[0] != directory:
+            raise RefusedError(
+                f"the checkpoint in {state} is that of {row[0]}: give {directory} a SHIPPER_STATE of its own"
+            )
 
     # -- what is new --------------------------------------------------------------------------
 
@@ -180,7 +225,7 @@ class Store:
         if piece.after and stored == 0:
             before = piece.host, piece.after.source
             until = batch.stored.get(before) or self._stored(*before)
-            if until and until < piece.after.end:
+            if until < piece.after.end and (until or piece.host in self._hosts):
                 batch.gaps.append(Gap(piece.host, piece.after.source, until, piece.after.end))
                 batch.stored[before] = piece.after.end
         if piece.start is None:
@@ -198,11 +243,12 @@ class Store:
         if not host.file or (day > host.day and host.whole):  # a line that was begun ends in its file
             host.day = day
             host.file = datetime.fromtimestamp(day * DAY, UTC).strftime(self._output)
-        host.whole = new.endswith(b"\n")
+        host.whole = piece.start is None or new.endswith(b"\n")
         file = piece.host, host.file
         batch.bytes.setdefault(file, []).append(new)
-        batch.days[file] = host.day
-        batch.today = max(batch.today, day)
+        batch.days[file] = max(day, host.day)
+        # A clock that is ahead must not make all other files old.
+        batch.today = max(batch.today, min(day, int(time.time() // DAY) + 1))
         batch.stored[key] = reached
 
     def _stored(self, host: str, source: str) -> int:
@@ -232,9 +278,13 @@ class Store:
 
     def _write(self, batch: _Batch) -> None:
         files = list(batch.bytes.items())
-        append: Iterable[None]
-        append = self._pool.map(self._append, files) if len(files) > 1 else map(self._append, files)
-        list(append)
+        if len(files) == 1:
+            self._append(files[0])
+            return
+        jobs = [self._pool.submit(self._append, each) for each in files]
+        wait(jobs)  # all of them, also if one fails: nobody writes any more when files are cut back
+        for job in jobs:
+            job.result()
 
     def _append(self, job: tuple[tuple[str, str], list[bytes]]) -> None:
         file, pieces = job
@@ -256,7 +306,7 @@ class Store:
             _sync_directory(path.parent)
 
     def _commit(self, batch: _Batch) -> None:
-        if not batch.bytes and not batch.gaps:
+        if not batch.bytes and not batch.gaps and not batch.reached:
             return
         added = {file: sum(map(len, pieces)) for file, pieces in batch.bytes.items()}
         lengths = {file: self._lengths[file] + size for file, size in added.items()}
@@ -267,6 +317,8 @@ class Store:
             self._db.executemany("INSERT OR REPLACE INTO hosts VALUES (?, ?, ?, ?)", hosts)
             self._db.executemany("INSERT OR REPLACE INTO sources VALUES (?, ?, ?, ?)", sources)
             self._db.executemany("INSERT INTO gaps VALUES (?, ?, ?, ?, ?)", gaps)
+            if batch.reached:
+                self._db.execute("INSERT OR REPLACE INTO reached VALUES (?, ?)", batch.reached)
             rows = [(*file, batch.days[file], length) for file, length in lengths.items()]
             self._db.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", rows)
         self._lengths.update(lengths)
@@ -316,7 +368,7 @@ class Store:
                 self._hosts[file[0]].file = ""
         with self._transaction():
             self._db.execute("DELETE FROM files WHERE day < ?", (oldest,))
-            self._db.execute("DELETE FROM sources WHERE day < ?", (self._day - max(REMEMBER, self._keep),))
+            self._db.execute(_FORGET, (self._day - max(REMEMBER, self._keep),))
         self._sources.clear()
 
     def _path(self, file: tuple[str, str]) -> Path:

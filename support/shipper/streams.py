@@ -190,20 +190,19 @@ async def find_consumer(js: JetStreamContext, stream: str, number: int, *, push:
     raise nats.errors.Error(f"the stream {stream} has no consumer {name}: `setup` makes it")
 
 
-async def rewind(js: JetStreamContext, info: ConsumerInfo, version: tuple[int, int]) -> None:
-    """Have the consumer deliver again all after its ack floor, in order, with delivery sequences from 1 on.
+async def rewind(js: JetStreamContext, info: ConsumerInfo, version: tuple[int, int], after: int) -> None:
+    """Have the consumer deliver all after a sequence, in order, with delivery sequences from 1 on.
 
     Otherwise, what a killed program had received and not acknowledged would come back only after the ack
     wait, behind newer messages. NATS documentation, ADR-60 (consumer reset).
     """
     if version >= RESET_SINCE:
-        await js.reset_consumer(info.stream_name, info.name)
+        await js.reset_consumer(info.stream_name, info.name, seq=after + 1)
         return
-    floor = info.ack_floor.stream_seq if info.ack_floor else 0
     config = replace(
         info.config,
         deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
-        opt_start_seq=floor + 1,
+        opt_start_seq=after + 1,
         opt_start_time=None,
     )
     await js.delete_consumer(info.stream_name, info.name)

@@ -36,9 +36,9 @@ def control_subject(prefix: str) -> str:
     return f"{prefix}.control"
 
 
-def presence_subject(prefix: str, host: str) -> str:
-    """Where the producer of one host answers that it is there."""
-    return f"{prefix}.control.producer.{host}"
+def presence_subject(prefix: str, task: str) -> str:
+    """Where whoever does a task answers that it is there, for example that of producer.web1."""
+    return f"{prefix}.control.{task}"
 
 
 def host_of(prefix: str, subject: str) -> str | None:

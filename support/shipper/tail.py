@@ -19,10 +19,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from .positions import Known, Positions
+from .positions import Known, Positions, met_at
 from .source import CONTEXT, Batch, Position, check_of
 
-GRACE = 0.5  # seconds without a change before a renamed file is left: its writer may not yet have reopened
+GRACE = 2.0  # seconds without a change before a renamed file is left: its writer may not yet have reopened
+TOLERANCE = 1_000_000_000  # ns by which clocks and file systems may be wrong about what came first
+STEADY = 20  # attempts to find a file while none is being renamed
 
 
 class Tail:
@@ -45,7 +47,7 @@ class Tail:
         warn: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.path = path
-        self._positions, self._size, self._lines, self._warn = positions, size, lines, warn
+        self._positions, self.size, self._lines, self._warn = positions, size, lines, warn
         self._file: BinaryIO | None = None
         self._known: Known | None = None  # the source that is being read
         self._at = 0  # the position in it up to which batches were given out
@@ -54,6 +56,7 @@ class Tail:
         self._held = b""  # the beginning of a line, read and not yet given out
         self._seen = (0, 0)  # the file's size and time of change (ns) when that was read
         self._more = True  # there may be more than what was read
+        self._quiet: tuple[tuple[int, ...], float] = (), 0.0  # how the file was, and since when
         self._before: Position | None = None  # what came before this source, until its first batch
         self._since: int | None = None  # when (ns) the file was changed that is left; None at the first start
 
@@ -82,7 +85,7 @@ class Tail:
                 if rest := self._begin_again():
                     return rest
                 continue
-            whole = chunk if len(chunk) == self._size and b"\n" not in chunk else _whole_lines(chunk)
+            whole = chunk if len(chunk) == self.size and b"\n" not in chunk else _whole_lines(chunk)
             left = not whole and self._left(final=final)
             if left or final:
                 whole = whole or chunk  # the end of the file, without a newline
@@ -106,7 +109,7 @@ class Tail:
         known = self._positions.find(position.source)
         if known is None:
             known = _from_name(position.source)
-            self._positions.sources.append(known)
+            self._positions.add(known)
         known.end, known.check = position.end, position.check
         self._forget()
         if file := self._locate(known):
@@ -116,13 +119,14 @@ class Tail:
             f"the file that was shipped up to byte {position.end} is gone: "
             "if it held more than that, the rest is missing"
         )
-        self._before, self._since = position, int(when * 1e9)
+        self._before = position
+        self._since = (known.changed or int(when * 1e9)) - TOLERANCE if known.changed or when else None
 
     def rewind(self) -> None:
         """Go back to the beginning of the oldest source that is known and still there."""
         self._forget()
         for known in self._positions.sources:
-            if known.end and (file := self._locate(known, copies=False)):
+            if known.end and (file := self._locate(known)):
                 self._begin(file, known, 0)
                 return
 
@@ -147,12 +151,14 @@ class Tail:
         if not self._more and self._seen == (now.st_size, now.st_mtime_ns):
             return self._held
         self._file.seek(self._at - len(self._context))
-        before, data = _read(self._file, len(self._context)), _read(self._file, self._size)
+        before, data = _read(self._file, len(self._context)), _read(self._file, self.size)
         if before != self._context or not data.startswith(self._held):
             return None
         if not self._at and not self._held and self._seen != (0, 0) and self._copy():
             return None  # cut for the second time, before anything was read
         self._seen, self._more = (now.st_size, now.st_mtime_ns), False
+        if self._known:
+            self._known.changed = now.st_mtime_ns
         return data
 
     def _begin_again(self) -> Batch | None:
@@ -162,6 +168,8 @@ class Tail:
             self._file.close()
             self._begin(path.open("rb", buffering=0), self._known, self._at)
             return None
+        if (unread := self._seen[0] - self._at - len(self._held)) > 0:
+            self._warn(f"{self.path} was cut, and no copy is left: {unread} bytes of it were not read")
         rest = self._give(self._held) if self._held else None
         self._begin(self._file, _new(self._file), 0)
         return rest
@@ -183,30 +191,45 @@ class Tail:
         """Whether the file is done: another one comes after it, and nothing is written to it any more."""
         assert self._file
         now = os.fstat(self._file.fileno())
-        successor = _inode(self.path) not in (0, now.st_ino)
-        return successor and (final or time.time() - now.st_mtime > GRACE)
+        if _inode(self.path) in (0, now.st_ino):
+            return False
+        state = now.st_ino, now.st_size, now.st_mtime_ns
+        if state != self._quiet[0]:
+            self._quiet = state, time.monotonic()
+        return final or time.monotonic() - self._quiet[1] > GRACE
 
     def _leave(self) -> None:
         assert self._file
-        self._before, self._since = self.position, os.fstat(self._file.fileno()).st_mtime_ns
+        self._before, self._since = self.position, os.fstat(self._file.fileno()).st_mtime_ns - TOLERANCE
         self._file.close()
         self._file = None
 
     def _open_next(self) -> bool:
         """Open the oldest file that was rotated away after the last one, or else `path`."""
         if file := self._steadily(self._find_next):
-            known = next((each for each in self._later() if _holds(file, each)), None)
-            self._begin(file, known or _new(file), 0)
+            inode = os.fstat(file.fileno()).st_ino
+            if known := next((each for each in self._later() if _holds(file, each)), None):
+                self._begin(file, known, 0)
+            elif known := next((each for each in self._earlier() if _continues(file, inode, each)), None):
+                self._begin(file, known, known.end)
+            else:
+                # Where sources are shipped again, a new one belongs between them, by the time in its name.
+                between = self._before and self._later() and self._positions.find(self._before.source)
+                self._begin(file, _new(file, met_at(between) + 1 if between else None), 0)
         return file is not None
 
+    def _earlier(self) -> list[Known]:
+        """The sources up to the last one, the newest first."""
+        return self._positions.sources[: -len(self._later()) or None][::-1]
+
     def _find_next(self) -> BinaryIO | None:
-        earlier = self._positions.sources[: -len(self._later()) or None]
+        earlier = self._earlier()
         for path in [] if self._since is None else self._rotated(self._since):
             if file := _open(path):
                 if not _read_already(file, earlier):
                     return file
                 file.close()
-        return _open(self.path)
+        return _open(self.path, neighbour=False)
 
     def _later(self) -> list[Known]:
         """The sources after the last one: they are shipped again, since the server has forgotten them."""
@@ -216,13 +239,14 @@ class Tail:
 
     def _steadily(self, find: Callable[[], BinaryIO | None]) -> BinaryIO | None:
         """What `find` finds while no file is being renamed."""
-        while True:
+        for attempt in range(STEADY):
             names = self._names()
             file = find()
-            if self._names() == names:
-                return file
+            if self._names() == names or attempt == STEADY - 1:
+                break
             if file:
                 file.close()
+        return file
 
     def _names(self) -> list[tuple[Path, int]]:
         return [(path, _inode(path)) for path in [self.path, *sorted(self._rotated())]]
@@ -232,24 +256,24 @@ class Tail:
         if self._known and self._known is not known:
             self._before = self.position
         if self._positions.find(known.source) is None:
-            self._positions.sources.append(known)
+            self._positions.add(known)
             self._positions.save()  # before anybody else hears of it
         self._file, self._known, self._at = file, known, position
         file.seek(max(0, position - CONTEXT))
         self._context = _read(file, min(position, CONTEXT))
         self._held, self._seen, self._more = b"", (0, 0), True
 
-    def _locate(self, known: Known, *, copies: bool = True) -> BinaryIO | None:
+    def _locate(self, known: Known) -> BinaryIO | None:
         """The file that holds a source, wherever it was moved or copied to."""
-        return self._steadily(lambda: self._find(known, copies=copies))
+        return self._steadily(lambda: self._find(known))
 
-    def _find(self, known: Known, *, copies: bool) -> BinaryIO | None:
+    def _find(self, known: Known) -> BinaryIO | None:
         files = [self.path, *reversed(self._rotated())]
         files.sort(key=lambda path: _inode(path) != known.inode)  # itself before copies; else as before
         for path in files:
             if file := _open(path):
                 itself = os.fstat(file.fileno()).st_ino == known.inode
-                if (itself or (copies and known.end)) and _holds(file, known):
+                if (itself or known.end) and _holds(file, known):
                     return file
                 file.close()
         return None
@@ -260,11 +284,12 @@ class Tail:
         Those that were changed at `since` (ns) or later, the oldest first.
         """
         stem, suffix = re.escape(self.path.stem), re.escape(self.path.suffix)
-        name = re.compile(rf"{stem}({suffix})?[.-]\d[\dT:_-]*({suffix})?")
+        date = r"[.-]\d{4}[\dT:_-]+"
+        name = re.compile(rf"{stem}{suffix}(\.\d{{1,5}}|{date})|{stem}{date}{suffix}")
         try:
             with os.scandir(self.path.parent) as entries:
                 found = [Path(each.path) for each in entries if name.fullmatch(each.name) and each.is_file()]
-        except FileNotFoundError:
+        except (FileNotFoundError, PermissionError):
             return []
         aged = [(mtime, *_age(path), path) for path in found if (mtime := _mtime(path)) >= since]
         return [path for *_, path in sorted(aged)]
@@ -290,11 +315,15 @@ def _lines(whole: bytes) -> list[bytes]:
     return [line + b"\n" for line in lines] + ([rest] if rest else [])
 
 
-def _open(path: Path) -> BinaryIO | None:
+def _open(path: Path, *, neighbour: bool = True) -> BinaryIO | None:
     try:
         return path.open("rb", buffering=0)
     except FileNotFoundError:
         return None  # rotated away, or not yet made
+    except PermissionError:
+        if neighbour:
+            return None  # what was rotated away may be hidden from us
+        raise
 
 
 def _read(file: BinaryIO, size: int) -> bytes:
@@ -305,10 +334,10 @@ def _read(file: BinaryIO, size: int) -> bytes:
     return data
 
 
-def _new(file: BinaryIO) -> Known:
-    """A source that is met for the first time, under a name that no other one ever has."""
+def _new(file: BinaryIO, met: int | None = None) -> Known:
+    """A source that is met for the first time, now or at `met`, under a name that no other one ever has."""
     now = os.fstat(file.fileno())
-    return Known(f"{now.st_dev:x}-{now.st_ino:x}-{time.time_ns():x}", now.st_ino)
+    return Known(f"{now.st_dev:x}-{now.st_ino:x}-{met or time.time_ns():x}", now.st_ino)
 
 
 def _from_name(source: str) -> Known:
@@ -326,6 +355,11 @@ def _holds(file: BinaryIO, known: Known) -> bool:
         return False
     file.seek(max(0, known.end - CONTEXT))
     return check_of(_read(file, min(known.end, CONTEXT))) == known.check
+
+
+def _continues(file: BinaryIO, inode: int, known: Known) -> bool:
+    """Whether `file` is a source that was shipped in part, and has grown since."""
+    return known.inode == inode and known.end > 0 and _holds(file, known)
 
 
 def _read_already(file: BinaryIO, sources: list[Known]) -> bool:

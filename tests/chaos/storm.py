@@ -177,6 +177,11 @@ class Storm:
             self._producers[host] = self.world.start("producer", host=host)
             writer.start()
         self._consumer = self.world.start("consumer")
+        # What is rotated away before a producer has ever seen it is not its to ship.
+        deadline = time.monotonic() + 60
+        while not all(self.world.stored(host) for host in HOSTS):
+            assert time.monotonic() < deadline, "not everything has begun within 60 s"
+            time.sleep(0.05)
         events: list[Callable[[], None]] = [self.kill_consumer, self.kill_server]
         events += [self.kill_producer] * 3 + [self.rotate] * 3 + [self.fill_disk, self.cut, self.forget]
         try:

@@ -35,7 +35,10 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, missing: str)
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("NATS_URL", "http://somewhere", "is no server"),
+        ("NATS_URL", "http://somewhere", "write nats://host:4222"),
+        ("NATS_URL", "nats://a:99999", "99999 is no port"),
+        ("SHIPPER_FILE", "/", "no regular file"),
+        ("SHIPPER_FILE", "x" * 5000, "name too long"),
         ("NATS_CREDS", "/no/such/file", "does not point to a file"),
         ("NATS_KEY", __file__, "belong together"),
         ("SHIPPER_SUBJECT", "logs.>", "without wildcards"),
@@ -116,3 +119,10 @@ def test_a_command_says_it_in_one_line_and_exits_with_2(world: World) -> None:
     )
     assert world.run("consumer", SHIPPER_DIRECTORY="").returncode == 2
     assert world.run("setup", SHIPPER_STREAM="").returncode == 2
+
+
+def test_a_system_whose_name_is_no_host_name_is_told_to_choose_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    given_environment(monkeypatch, PRODUCER)
+    monkeypatch.setattr("socket.gethostname", lambda: "my_host")
+    with pytest.raises(SettingError, match="HOSTNAME: 'my_host' is no host name"):
+        load(ProducerSettings)

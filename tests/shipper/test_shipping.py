@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -157,6 +158,21 @@ def test_a_stream_for_each_partition(world: World, target: str | None) -> None:
     assert {lag["stream"] for lag in json.loads(world.done("report", "--json"))} == {"PER_0", "PER_1"}
 
 
+def test_a_host_that_moves_to_another_partition_waits_for_what_is_in_the_old_one(
+    world: World, eventually: Wait
+) -> None:
+    world.settings |= {"SHIPPER_READ_PARTITIONS": "0-4", "SHIPPER_PARTITIONS": "5"}
+    world.done("setup")
+    world.write("h15", b"one\n")
+    world.done("producer", "--once", host="h15")
+    world.write("h15", b"two\n")
+    moved = world.start("producer", host="h15", SHIPPER_PARTITIONS="3")
+    eventually(lambda: "this host has moved from logs.p4.h15 to logs.p0.h15" in moved.output())
+    assert world.server.monitor.jsz().messages == 1
+    world.start("consumer")
+    eventually(lambda: world.stored("h15") == b"one\ntwo\n", timeout=20)
+
+
 def test_pushed_messages_survive_a_killed_consumer(world: World, eventually: Wait) -> None:
     world.settings["SHIPPER_STREAM_TARGET"] = "out.logs"
     world.done("setup")
@@ -244,7 +260,8 @@ def test_a_second_consumer_is_refused(world: World) -> None:
     assert f"another consumer writes to {world.out} already" in result.stderr
     result = world.run("consumer", "--until-idle", "1", SHIPPER_DIRECTORY=str(world.folder / "elsewhere"))
     assert result.returncode == 1
-    assert "another consumer reads partition 0 of LOGS already" in result.stderr
+    assert f"another consumer ({world.out} on" in result.stderr
+    assert "reads partition 0 of LOGS already: stop it" in result.stderr
 
 
 def test_a_name_that_is_no_host_name_is_never_written(world: World) -> None:
@@ -347,6 +364,90 @@ def test_positions_that_cannot_be_saved_keep_nothing_from_being_shipped(
     world.ship(WEB1)
     assert world.stored(WEB1) == world.log(WEB1).read_bytes()
     assert producer.output().count("cannot save positions") == 1
+
+
+def test_producer_and_consumer_go_on_after_the_server_was_restarted(world: World, eventually: Wait) -> None:
+    world.write(WEB1, b"one\n")
+    producer, consumer = world.start("producer", host=WEB1), world.start("consumer")
+    eventually(lambda: world.stored(WEB1) == b"one\n")
+    for number in range(2):
+        world.server.kill()
+        world.write(WEB1, b"%d\n" % number)
+        world.server.restart()
+        eventually(lambda number=number: world.stored(WEB1).endswith(b"%d\n" % number), timeout=8)
+    assert world.stored(WEB1) == b"one\n0\n1\n"
+    assert producer.pid and consumer.pid
+
+
+def test_poison_is_passed_over(world: World) -> None:
+    """A subject that is no text ends the client library's reading; numbers may be beyond all measure."""
+    world.write(WEB1, b"one\n")
+    world.done("producer", "--once", host=WEB1)
+    with socket.create_connection(("127.0.0.1", world.server.port)) as raw:
+        raw.sendall(b"CONNECT {}\r\nPUB logs.p0.\xff 4\r\nbad\n\r\nPING\r\n")
+        while b"PONG" not in raw.recv(4096):
+            pass
+
+    async def publish_nonsense(nc: Client) -> None:
+        headers = {
+            "Shipper-Source": f"1-1-1 {10**20} {10**20 + 4}",
+            "Shipper-Check": "0",
+            "Shipper-Producer": "x",
+        }
+        await nc.jetstream().publish("logs.p0.web2", b"odd\n", headers=headers)
+
+    ask(world, publish_nonsense)
+    world.write(WEB1, b"two\n")
+    world.done("producer", "--once", host=WEB1)
+    said = world.done("consumer", "--until-idle", "0.5", timeout=60)
+    assert "refused, since its subject is no text" in said
+    assert world.stored(WEB1) == b"one\ntwo\n"
+    assert world.stored("web2") == b"odd\n"
+
+
+def test_two_files_in_turn_under_one_name(world: World) -> None:
+    other = world.folder / "other.log"
+    for number in range(3):
+        world.write(WEB1, b"a%d\n" % number)
+        world.done("producer", "--once", host=WEB1)
+        with other.open("ab") as file:
+            file.write(b"b%d\n" % number)
+        world.done("producer", "--once", host=WEB1, SHIPPER_FILE=str(other))
+    world.ship()
+    assert world.stored(WEB1) == b"a0\nb0\na1\nb1\na2\nb2\n"
+
+
+def test_a_restored_copy_of_the_stored_files_is_filled_up_again(world: World) -> None:
+    world.write(WEB1, b"one\n")
+    world.ship(WEB1)
+    shutil.copytree(world.out, world.folder / "backup")
+    world.write(WEB1, b"two\n")
+    world.ship(WEB1)
+    shutil.rmtree(world.out)
+    shutil.copytree(world.folder / "backup", world.out)
+    world.ship(WEB1)
+    assert world.stored(WEB1) == b"one\ntwo\n"
+
+
+def test_other_programs_go_on_in_a_stream_made_anew(world: World) -> None:
+    publish(world, *[("logs.p0.web2", b"%d\n" % number) for number in range(4)])
+    world.ship()
+    ask(world, lambda nc: nc.jetstream().delete_stream("LOGS"))
+    world.done("setup")
+    publish(world, ("logs.p0.web2", b"4\n"))
+    world.ship()
+    assert world.stored("web2") == b"0\n1\n2\n3\n4\n"
+
+
+def test_a_partition_that_cannot_be_read_is_said_once(world: World, eventually: Wait) -> None:
+    world.write(WEB1, b"one\n")
+    world.done("producer", "--once", host=WEB1)
+    consumer = world.start("consumer", SHIPPER_READ_PARTITIONS="0-2")
+    eventually(lambda: world.stored(WEB1) == b"one\n")
+    eventually(lambda: "cannot read partition 2" in consumer.output())
+    with pytest.raises(AssertionError, match="not within"):
+        eventually(lambda: consumer.output().count("cannot read") > 2, timeout=2)
+    assert "reading partition" not in consumer.output()
 
 
 def test_a_server_that_is_not_there_is_said_once_and_waited_for(world: World, eventually: Wait) -> None:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -110,6 +111,63 @@ def test_it_rotates_daily_at_the_end_of_a_line(tmp_path: Path, new_store: Callab
         f"{WEB1}/log-20241004": b"one\ntwo\n",
         f"{WEB1}/log-20241005": b"three\nfour\nfive\n",
     }
+
+
+def test_a_clock_that_is_ahead_removes_nothing(tmp_path: Path, new_store: Callable[..., Store]) -> None:
+    today = time.time() // DAY - NOON // DAY
+    store = new_store()
+    store.store([piece(b"x\n", host="web2", day=today)])
+    store.store([piece(b"y\n", day=today + 400)])
+    store.store([piece(b"z\n", 2, host="web2", day=today)])
+    assert len(files(tmp_path)) == 2
+    assert store.gaps() == []
+
+
+def test_messages_of_other_programs_need_no_newline(tmp_path: Path, new_store: Callable[..., Store]) -> None:
+    store = new_store(keep=3)
+    for day in range(8):
+        store.store([Piece(WEB1, "s", None, b"x", NOON + day * DAY, number=day + 1)])
+    assert list(files(tmp_path)) == [f"{WEB1}/log-202410{day:02}" for day in (8, 9, 10, 11)]
+
+
+def test_a_checkpoint_is_that_of_one_directory(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    first = Store(tmp_path / "one", output="log", state=state)
+    with pytest.raises(RefusedError, match="another consumer uses the checkpoint"):
+        Store(tmp_path / "two", output="log", state=state)
+    first.close()
+    with pytest.raises(RefusedError, match=r"is that of .*one: give .*two a SHIPPER_STATE of its own"):
+        Store(tmp_path / "two", output="log", state=state)
+
+
+def test_a_source_that_is_missing_as_a_whole_is_reported(new_store: Callable[..., Store]) -> None:
+    store = new_store()
+    store.store([piece(b"one\n")])
+    store.store([Piece(WEB1, "c", 0, b"three\n", NOON, after=Position("b", 4))])
+    assert store.gaps() == [Gap(WEB1, "b", 0, 4)]
+
+
+def test_a_host_that_was_silent_for_long_is_still_known(new_store: Callable[..., Store]) -> None:
+    store = new_store()
+    store.store([piece(b"one\n")])
+    for day in range(60):
+        store.store([piece(b"x\n", 2 * day, host="web2", day=day)])
+    store.store([piece(b"two\n", 4, day=60)])
+    assert store.gaps() == []
+
+
+def test_up_to_where_all_is_stored_is_known_after_a_restart(new_store: Callable[..., Store]) -> None:
+    store = new_store()
+    assert store.reached("LOGS 0") is None
+    store.store([piece(b"one\n")], ("LOGS 0", 7))
+    assert new_store().reached("LOGS 0") == 7
+
+
+def test_a_host_whose_place_is_taken_is_said(tmp_path: Path, new_store: Callable[..., Store]) -> None:
+    store = new_store()
+    (tmp_path / WEB1).touch()
+    with pytest.raises(StoreError, match=r"file exists|not a directory"):
+        store.store([piece(b"one\n")])
 
 
 def test_files_are_kept_for_some_days(tmp_path: Path, new_store: Callable[..., Store]) -> None:

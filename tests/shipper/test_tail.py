@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from support.shipper import positions
 from support.shipper import tail as tails
 from support.shipper.positions import Positions
-from support.shipper.source import Batch
+from support.shipper.source import Batch, Position
 from support.shipper.tail import Tail
 
 
@@ -157,6 +159,123 @@ def test_a_renamed_file_is_given_time_for_its_writer_to_reopen(
     assert log.out == b"one\ntwo\nthree\n"
 
 
+def test_a_log_that_was_idle_gives_its_writer_the_same_time(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tails, "GRACE", 0.3)
+    log.write(b"one\n")
+    log.read()
+    os.utime(log.path, (1, 1))
+    log.rotate()
+    log.read()
+    with log.path.with_name("app.log.1").open("ab") as late:
+        late.write(b"two\n")
+    log.write(b"three\n")
+    deadline = time.monotonic() + 10
+    while len(log.out) < 14 and time.monotonic() < deadline:
+        log.read()
+    assert log.out == b"one\ntwo\nthree\n"
+
+
+def test_a_time_stamp_from_the_future_does_not_hold_it_up(log: Log) -> None:
+    log.write(b"one\n")
+    log.read()
+    os.utime(log.path, (2**33, 2**33))
+    log.rotate()
+    log.write(b"two\n")
+    log.check()
+
+
+def test_a_neighbour_is_not_a_rotated_file(log: Log) -> None:
+    log.write(b"one\n")
+    log.read()
+    for name in ("app-1.log", "app.1", "app.log.bak", "app.log.1.gz", "app2.log"):
+        log.path.with_name(name).write_bytes(b"not ours\n")
+    log.rotate()
+    log.write(b"two\n")
+    log.check()
+
+
+@pytest.mark.parametrize("name", ["app.log.1", "app.log-20261124", "app-20261124.log", "app.log.2026-11-24"])
+def test_names_of_rotated_files(log: Log, name: str) -> None:
+    log.write(b"one\n")
+    log.read()
+    log.write(b"two\n")
+    log.path.rename(log.path.with_name(name))
+    log.write(b"three\n")
+    log.restart()
+    log.check()
+
+
+def test_clocks_that_went_back_between_two_rotations(log: Log) -> None:
+    log.write(b"one\n")
+    log.read()
+    log.rotate()
+    log.write(b"two\n")
+    log.rotate()
+    first = log.path.with_name("app.log.2").stat().st_mtime
+    os.utime(log.path.with_name("app.log.1"), (first - 0.5, first - 0.5))
+    log.write(b"three\n")
+    log.check()
+
+
+def test_after_another_files_message_it_goes_on_where_it_was(log: Log) -> None:
+    """Two files were shipped under one host name, or a copy of the machine was."""
+    log.write(b"one\n")
+    log.read()
+    stranger = Position(f"1-1-{time.time_ns():x}", 4, 0)
+    log.tail.close()
+    log.start()
+    log.tail.seek(stranger)
+    log.write(b"two\n")
+    log.read()
+    assert log.out == b"one\ntwo\n"
+
+
+def test_more_rotations_than_anybody_remembers(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(positions, "REMEMBERED", 3)
+    for number in range(6):
+        log.write(b"%d\n" % number)
+        log.read()
+        os.utime(log.path, (1000 * number, 1000 * number))
+        log.rotate()
+    log.read()
+    before, log.batches = log.batches, log.batches[:3]
+    log.restart()
+    assert len(log.positions.sources) == 4, "three, and that of the stream's last message"
+    log.check()
+    assert [batch.source for batch in log.batches[4:]] == [batch.source for batch in before[4:]]
+    assert log.batches[3].source != before[3].source, "nobody remembers it"
+
+
+def test_what_was_cut_and_not_copied_is_reported(log: Log) -> None:
+    log.write(b"one\n")
+    log.read()
+    log.write(b"x" * 40)
+    log.size = 16
+    log.tail.size = 16
+    log.tail.read()
+    os.truncate(log.path, 0)
+    log.read()
+    assert "bytes of it were not read" in log.warnings[-1]
+
+
+def test_a_hidden_neighbour_is_passed_over(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    log.write(b"one\n")
+    log.read()
+    log.rotate()
+    log.write(b"two\n")
+    really = Path.open
+
+    def hidden(path: Path, *words: object, **more: object) -> object:
+        if path.name == "app.log.1":
+            raise PermissionError(13, "Permission denied")
+        return really(path, *words, **more)
+
+    monkeypatch.setattr(Path, "open", hidden)
+    log.check()
+
+
 def test_two_rotations_while_it_was_not_running(log: Log) -> None:
     log.write(b"one\n")
     log.read()
@@ -253,10 +372,11 @@ def test_what_the_server_has_forgotten_comes_again_from_the_same_sources(log: Lo
     ]
 
 
-def test_after_a_new_beginning_all_comes_again_that_is_still_there(log: Log) -> None:
+@pytest.mark.parametrize("mode", ["rotate", "cut"])
+def test_after_a_new_beginning_all_comes_again_that_is_still_there(log: Log, mode: str) -> None:
     log.write(b"one\n")
     log.read()
-    log.rotate()
+    getattr(log, mode)()
     log.write(b"two\n")
     log.read()
     before, log.batches = log.batches, []
