@@ -105,8 +105,9 @@ def _bench(lines: int, vs: list[str], directory: Path | None, *, brief: bool, as
             run = Run(folder, progress)
             source = run.make_input(lines)
             few = run.make_input(max(1000, lines // 20), "few")
-            found = [run.shipper("batched", source), run.shipper("line by line", few, SHIPPER_BATCH="0")]
-            server = run.server_itself(source.stat().st_size)
+            found = [run.shipper("batched", source)]
+            server = run.server_itself(source.stat().st_size)  # next to it, since disks have moods
+            found.append(run.shipper("line by line", few, {"SHIPPER_BATCH": "0"}))
             for each in vs:
                 found += run.rsyslog(source) if each == "rsyslog" else [run.command(each, source)]
             latency: list[float] = []
@@ -129,6 +130,13 @@ def _check(contender: str) -> None:
         raise UnusableError(f"--vs {contender!r}: the command must say {{input}} and {{output}}")
     elif not shutil.which(program := shlex.split(contender)[0]):
         raise UnusableError(f"--vs {contender!r}: there is no program {program}")
+
+
+def _rest() -> None:
+    """What others have written is on disk, and all processes are at rest."""
+    if hasattr(os, "sync"):
+        os.sync()
+    time.sleep(1.0)
 
 
 def _tell(
@@ -186,7 +194,7 @@ class Run:
 
     # -- contenders -----------------------------------------------------------------------------
 
-    def shipper(self, name: str, source: Path, **more: str) -> Measured:
+    def shipper(self, name: str, source: Path, more: dict[str, str] | None = None) -> Measured:
         """Our own way: producer → server → consumer."""
         with self._shipping(more) as (place, pids, _):
             return self._time(name, source, place / "app.log", place / "out" / HOST / FILE, pids)
@@ -201,6 +209,7 @@ class Run:
         js = nc.jetstream()
         await js.add_stream(name="PLAIN", subjects=["plain"])
         payload, count = os.urandom(MESSAGE), size // MESSAGE
+        _rest()
         task = self._progress.add_task("the server itself", total=count)
         begin = time.perf_counter()
         for number in range(count):
@@ -313,7 +322,7 @@ class Run:
         """Put the file in its place, and wait for the last byte of it at the other end."""
         size = source.stat().st_size
         task = self._progress.add_task(name, total=size)
-        time.sleep(1.0)  # all processes at rest
+        _rest()
         before = {role: cpu(pid) for role, pid in pids.items()}
         begin = time.perf_counter()
         os.link(source, log)

@@ -27,7 +27,7 @@ from .subjects import control_subject, partition, presence_subject, subject_of
 from .tail import Tail
 
 POLL = 0.01  # seconds between two looks at the file
-LOOK = 0.25  # seconds between two looks whether there is a file
+LOOK = 0.05  # seconds between two looks whether there is a file
 SAVE = 0.5  # seconds between two savings of the positions, at least
 ROOM = 4096  # bytes of the server's largest message that are left for the headers
 BACKOFF = 0.05, 2.0  # seconds before something is tried again: first, last
