@@ -147,24 +147,24 @@ def _tell(
         "", "lines/s", "MB/s", "batched is", "CPU, s", "peak memory, MB", title=f"{ours.lines:,} lines"
     )
     for each in found:
-        cpu = ", ".join(f"{name} {seconds:.1f}" for name, seconds in each.cpu.items())
-        peak = ", ".join(f"{name} {size / 1e6:.0f}" for name, size in each.memory.items())
+        used = ", ".join(f"{name} {seconds:.1f}" for name, seconds in each.cpu.items())
+        most = ", ".join(f"{name} {size / 1e6:.0f}" for name, size in each.memory.items())
         ratio = ours.lines_per_second / each.lines_per_second
         speed = f"{each.lines_per_second:,.0f}", f"{each.megabytes_per_second:,.0f}"
-        table.add_row(each.name, *speed, f"{ratio:.1f} ×", cpu, peak)
+        table.add_row(each.name, *speed, f"{ratio:.1f} ×", used, most)
     console.print(table)
     console.print(
         f"The server itself stores {server / 1e6:,.0f} MB/s of 64 KiB messages from plain publishing; "
         f"batched and through to the file is {ours.megabytes_per_second * 1e6 / server:.2f} of that."
     )
     if latency:
-        median, most = statistics.median(latency), statistics.quantiles(latency, n=100)[98]
+        median, late = statistics.median(latency), statistics.quantiles(latency, n=100)[98]
         console.print(
-            f"A lone line, file to file: median {1000 * median:.1f} ms, 99 % within {1000 * most:.1f} ms."
+            f"A lone line, file to file: median {1000 * median:.1f} ms, 99 % within {1000 * late:.1f} ms."
         )
     for what, sizes in memory.items():
-        peak = ", ".join(f"{name} {size / 1e6:.0f} MB" for name, size in sizes.items())
-        console.print(f"Peak memory with {what}: {peak}.")
+        most = ", ".join(f"{name} {size / 1e6:.0f} MB" for name, size in sizes.items())
+        console.print(f"Peak memory with {what}: {most}.")
 
 
 class Run:
@@ -302,8 +302,9 @@ class Run:
         """Wait until `there()` is `wanted`, and show it."""
 
         def arrived() -> bool:
-            self._progress.update(task, completed=there())
-            return there() >= wanted
+            arrived_so_far = there()
+            self._progress.update(task, completed=arrived_so_far)
+            return arrived_so_far >= wanted
 
         wait(arrived, otherwise, grows=there, every=every)
 

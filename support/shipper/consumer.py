@@ -91,7 +91,7 @@ class Consumer:
         self.notices, self.progress, self._stop = notices, progress, stop
         self._refused: set[str] = set()
         self._last = time.monotonic()  # when something came
-        self._busy = 0  # batches that are being stored
+        self._busy = 0  # batches in hand
         self._site = Site(
             prefix=settings.prefix,
             process=secrets.token_hex(8),
@@ -133,11 +133,11 @@ class Consumer:
                 self.notices.over(kind, f"reading partition {number} again")
                 while not self._stop.is_set():
                     if messages := await feed.take(LOOK):
-                        if self._more_to_come(messages[-1]):
-                            await asyncio.sleep(GATHER)
-                            messages += await feed.take(0)
                         self._busy += 1
                         try:
+                            if self._more_to_come(messages[-1]):
+                                await asyncio.sleep(GATHER)
+                                messages += await feed.take(0)
                             await self._store(feed, messages)
                         finally:
                             self._busy -= 1

@@ -141,7 +141,8 @@ class Store:
             self._lengths: dict[tuple[str, str], int] = {(host, file): length for host, file, length in rows}
             self._sources: dict[tuple[str, str], int] = {}
             self._reached: dict[str, int] = dict(self._db.execute("SELECT origin, sequence FROM reached"))
-            self._day = max((each.day for each in self._hosts.values()), default=0)
+            days = (each.day for each in self._hosts.values())
+            self._day = max((day for day in days if day <= _tomorrow()), default=0)
             self._belong(state)
             self._recover()
         except (OSError, sqlite3.Error) as error:
@@ -248,7 +249,7 @@ class Store:
         batch.bytes.setdefault(file, []).append(new)
         batch.days[file] = max(day, host.day)
         # A clock that is ahead must not make all other files old.
-        batch.today = max(batch.today, min(day, int(time.time() // DAY) + 1))
+        batch.today = max(batch.today, min(day, _tomorrow()))
         batch.stored[key] = reached
 
     def _stored(self, host: str, source: str) -> int:
@@ -379,6 +380,10 @@ class Store:
             return self._path(file).stat().st_size
         except FileNotFoundError:
             return 0
+
+
+def _tomorrow() -> int:
+    return int(time.time() // DAY) + 1
 
 
 def _sync_directory(path: Path) -> None:

@@ -3,7 +3,7 @@
 A file that is followed grows; is renamed, and another one appears under its name; is copied and cut
 to nothing (copytruncate); is removed and made again. The tail reads each to its end before it goes on.
 
-Files are recognised by device and inode, and by the bytes before the position up to which they were
+Files are recognised by inode, and by the bytes before the position up to which they were
 shipped. So a file that was cut and has grown again is told from the one it was, and a renamed or
 copied one is found again after a restart. Not to be told apart are files whose inode and last
 kibibyte before the position are the same.
@@ -19,12 +19,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from .files import continues, holds, inode, open_file, read_up_to, rotated, steadily, was_read
 from .positions import Known, Positions, met_at
 from .source import CONTEXT, Batch, Position, check_of
 
 GRACE = 2.0  # seconds without a change before a renamed file is left: its writer may not yet have reopened
 TOLERANCE = 1_000_000_000  # ns by which clocks and file systems may be wrong about what came first
-STEADY = 20  # attempts to find a file while none is being renamed
 
 
 class Tail:
@@ -151,7 +151,7 @@ class Tail:
         if not self._more and self._seen == (now.st_size, now.st_mtime_ns):
             return self._held
         self._file.seek(self._at - len(self._context))
-        before, data = _read(self._file, len(self._context)), _read(self._file, self.size)
+        before, data = read_up_to(self._file, len(self._context)), read_up_to(self._file, self.size)
         if before != self._context or not data.startswith(self._held):
             return None
         if not self._at and not self._held and self._seen != (0, 0) and self._copy():
@@ -178,12 +178,12 @@ class Tail:
         """The copy that was made of the open file before it was cut."""
         assert self._known
         others = [each for each in self._positions.sources if each is not self._known]
-        for path in self._rotated(self._seen[1]):  # an older one is the copy of an earlier file
-            if file := _open(path):
+        for path in rotated(self.path, self._seen[1]):  # an older one is the copy of an earlier file
+            if file := open_file(path):
                 with file:
                     file.seek(self._at - len(self._context))
                     expected = self._context + self._held
-                    if _read(file, len(expected)) == expected and not _read_already(file, others):
+                    if read_up_to(file, len(expected)) == expected and not was_read(file, others):
                         return path
         return None
 
@@ -191,7 +191,7 @@ class Tail:
         """Whether the file is done: another one comes after it, and nothing is written to it any more."""
         assert self._file
         now = os.fstat(self._file.fileno())
-        if _inode(self.path) in (0, now.st_ino):
+        if inode(self.path) in (0, now.st_ino):
             return False
         state = now.st_ino, now.st_size, now.st_mtime_ns
         if state != self._quiet[0]:
@@ -206,11 +206,10 @@ class Tail:
 
     def _open_next(self) -> bool:
         """Open the oldest file that was rotated away after the last one, or else `path`."""
-        if file := self._steadily(self._find_next):
-            inode = os.fstat(file.fileno()).st_ino
-            if known := next((each for each in self._later() if _holds(file, each)), None):
+        if file := steadily(self.path, self._find_next):
+            if known := next((each for each in self._later() if holds(file, each)), None):
                 self._begin(file, known, 0)
-            elif known := next((each for each in self._earlier() if _continues(file, inode, each)), None):
+            elif known := next((each for each in self._earlier() if continues(file, each)), None):
                 self._begin(file, known, known.end)
             else:
                 # Where sources are shipped again, a new one belongs between them, by the time in its name.
@@ -224,32 +223,18 @@ class Tail:
 
     def _find_next(self) -> BinaryIO | None:
         earlier = self._earlier()
-        for path in [] if self._since is None else self._rotated(self._since):
-            if file := _open(path):
-                if not _read_already(file, earlier):
+        for path in [] if self._since is None else rotated(self.path, self._since):
+            if file := open_file(path):
+                if not was_read(file, earlier):
                     return file
                 file.close()
-        return _open(self.path, neighbour=False)
+        return open_file(self.path, neighbour=False)
 
     def _later(self) -> list[Known]:
         """The sources after the last one: they are shipped again, since the server has forgotten them."""
         names = [each.source for each in self._positions.sources]
         before = self._before.source if self._before else ""
         return self._positions.sources[names.index(before) + 1 if before in names else 0 :]
-
-    def _steadily(self, find: Callable[[], BinaryIO | None]) -> BinaryIO | None:
-        """What `find` finds while no file is being renamed."""
-        for attempt in range(STEADY):
-            names = self._names()
-            file = find()
-            if self._names() == names or attempt == STEADY - 1:
-                break
-            if file:
-                file.close()
-        return file
-
-    def _names(self) -> list[tuple[Path, int]]:
-        return [(path, _inode(path)) for path in [self.path, *sorted(self._rotated())]]
 
     def _begin(self, file: BinaryIO, known: Known, position: int) -> None:
         """Read `file` from `position` on, as the source `known`."""
@@ -260,39 +245,23 @@ class Tail:
             self._positions.save()  # before anybody else hears of it
         self._file, self._known, self._at = file, known, position
         file.seek(max(0, position - CONTEXT))
-        self._context = _read(file, min(position, CONTEXT))
+        self._context = read_up_to(file, min(position, CONTEXT))
         self._held, self._seen, self._more = b"", (0, 0), True
 
     def _locate(self, known: Known) -> BinaryIO | None:
         """The file that holds a source, wherever it was moved or copied to."""
-        return self._steadily(lambda: self._find(known))
+        return steadily(self.path, lambda: self._find(known))
 
     def _find(self, known: Known) -> BinaryIO | None:
-        files = [self.path, *reversed(self._rotated())]
-        files.sort(key=lambda path: _inode(path) != known.inode)  # itself before copies; else as before
+        files = [self.path, *reversed(rotated(self.path))]
+        files.sort(key=lambda path: inode(path) != known.inode)  # itself before copies; else as before
         for path in files:
-            if file := _open(path):
+            if file := open_file(path):
                 itself = os.fstat(file.fileno()).st_ino == known.inode
-                if (itself or known.end) and _holds(file, known):
+                if (itself or known.end) and holds(file, known):
                     return file
                 file.close()
         return None
-
-    def _rotated(self, since: int = 0) -> list[Path]:
-        """The files beside `path` that have its name and a number or a date: app.log.1, app-20260101.log.
-
-        Those that were changed at `since` (ns) or later, the oldest first.
-        """
-        stem, suffix = re.escape(self.path.stem), re.escape(self.path.suffix)
-        date = r"[.-]\d{4}[\dT:_-]+"
-        name = re.compile(rf"{stem}{suffix}(\.\d{{1,5}}|{date})|{stem}{date}{suffix}")
-        try:
-            with os.scandir(self.path.parent) as entries:
-                found = [Path(each.path) for each in entries if name.fullmatch(each.name) and each.is_file()]
-        except (FileNotFoundError, PermissionError):
-            return []
-        aged = [(mtime, *_age(path), path) for path in found if (mtime := _mtime(path)) >= since]
-        return [path for *_, path in sorted(aged)]
 
     def _forget(self) -> None:
         if self._file:
@@ -315,25 +284,6 @@ def _lines(whole: bytes) -> list[bytes]:
     return [line + b"\n" for line in lines] + ([rest] if rest else [])
 
 
-def _open(path: Path, *, neighbour: bool = True) -> BinaryIO | None:
-    try:
-        return path.open("rb", buffering=0)
-    except FileNotFoundError:
-        return None  # rotated away, or not yet made
-    except PermissionError:
-        if neighbour:
-            return None  # what was rotated away may be hidden from us
-        raise
-
-
-def _read(file: BinaryIO, size: int) -> bytes:
-    """Up to `size` bytes: all that there are."""
-    data = file.read(size)
-    while data and len(data) < size and (more := file.read(size - len(data))):
-        data += more
-    return data
-
-
 def _new(file: BinaryIO, met: int | None = None) -> Known:
     """A source that is met for the first time, now or at `met`, under a name that no other one ever has."""
     now = os.fstat(file.fileno())
@@ -344,49 +294,3 @@ def _from_name(source: str) -> Known:
     """A source that an earlier run has named: the name holds its inode."""
     found = re.fullmatch(r"[0-9a-f]+-([0-9a-f]+)-[0-9a-f]+", source)
     return Known(source, int(found[1], 16) if found else 0)
-
-
-def _holds(file: BinaryIO, known: Known) -> bool:
-    """Whether the bytes before the position up to which `known` was shipped are those of `file`."""
-    now = os.fstat(file.fileno())
-    if known.end == 0:
-        return now.st_ino == known.inode
-    if now.st_size < known.end:
-        return False
-    file.seek(max(0, known.end - CONTEXT))
-    return check_of(_read(file, min(known.end, CONTEXT))) == known.check
-
-
-def _continues(file: BinaryIO, inode: int, known: Known) -> bool:
-    """Whether `file` is a source that was shipped in part, and has grown since."""
-    return known.inode == inode and known.end > 0 and _holds(file, known)
-
-
-def _read_already(file: BinaryIO, sources: list[Known]) -> bool:
-    """Whether `file` is one of the sources, or the copy of one, that was read to its end."""
-    now = os.fstat(file.fileno())
-    candidates = (each for each in sources if each.inode == now.st_ino or each.end == now.st_size)
-    return any(_holds(file, each) for each in candidates)
-
-
-def _stat(path: Path) -> os.stat_result | None:
-    try:
-        return path.stat()
-    except FileNotFoundError:
-        return None
-
-
-def _inode(path: Path) -> int:
-    found = _stat(path)
-    return found.st_ino if found else 0
-
-
-def _mtime(path: Path) -> int:
-    found = _stat(path)
-    return found.st_mtime_ns if found else 0
-
-
-def _age(path: Path) -> tuple[int, str]:
-    """Among files of the same time: app.log.2 is older than app.log.1, and an earlier date is older."""
-    digits = re.sub(r"\D", "", path.name.rpartition(".")[2]) or "0"
-    return (-int(digits) if len(digits) < 6 else 0), path.name

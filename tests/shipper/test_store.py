@@ -113,7 +113,9 @@ def test_it_rotates_daily_at_the_end_of_a_line(tmp_path: Path, new_store: Callab
     }
 
 
-def test_a_clock_that_is_ahead_removes_nothing(tmp_path: Path, new_store: Callable[..., Store]) -> None:
+def test_a_clock_that_is_ahead_removes_nothing(
+    tmp_path: Path, new_store: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
     today = time.time() // DAY - NOON // DAY
     store = new_store()
     store.store([piece(b"x\n", host="web2", day=today)])
@@ -121,6 +123,9 @@ def test_a_clock_that_is_ahead_removes_nothing(tmp_path: Path, new_store: Callab
     store.store([piece(b"z\n", 2, host="web2", day=today)])
     assert len(files(tmp_path)) == 2
     assert store.gaps() == []
+    monkeypatch.setattr(stores.time, "time", lambda: NOON + (today + 12) * DAY)
+    new_store().store([piece(b"w\n", 4, host="web2", day=today + 11)])
+    assert len(files(tmp_path)) == 2, "and it does not keep all that is old, either"
 
 
 def test_messages_of_other_programs_need_no_newline(tmp_path: Path, new_store: Callable[..., Store]) -> None:
