@@ -353,10 +353,10 @@ def test_positions_that_cannot_be_saved_keep_nothing_from_being_shipped(
     world: World, eventually: Wait
 ) -> None:
     world.write(WEB1, b"one\n")
-    producer = world.start("producer", host=WEB1)
-    eventually(lambda: world.server.monitor.jsz().messages == 1)
+    world.ship(WEB1)
     (state,) = (world.folder / "state" / WEB1).glob("*.json")
     state.with_suffix(".new").mkdir()  # where it would be written
+    producer = world.start("producer", host=WEB1)
     eventually(lambda: world.write(WEB1, b"two\n") or "cannot save positions" in producer.output())
     world.write(WEB1, b"three\n")
     producer.kill()
