@@ -7,7 +7,8 @@ system closes that end whenever the owner ends, even by SIGKILL. Then the comman
 DIRECTORY is removed. If the owner sends one byte first, DIRECTORY is kept.
 
 LOCK is a file that is locked for as long as the command lives, or "" for none. The first line on
-standard output is the pid of the command, or what went wrong. The command writes to standard error.
+standard output is the pid of the command, or what went wrong; the second one, after the command has
+ended, its exit status. The command writes to standard error.
 
 This file needs nothing but the standard library, and little of that: it is on the way of each start.
 """
@@ -59,7 +60,9 @@ def run(command: list[str], lock: int | None) -> "subprocess.Popen[bytes]":
 
 def reap(child: "subprocess.Popen[bytes]", lock: int | None) -> None:
     """See to it that the command, once it has ended, neither looks alive nor holds the lock."""
-    child.wait()
+    code = child.wait()
+    with contextlib.suppress(OSError):  # the owner has gone already
+        os.write(1, b"%d\n" % code)
     if lock is not None:
         os.close(lock)
 

@@ -75,10 +75,9 @@ class Child:
             )
         self._release = weakref.finalize(self, _release, self._guard, directory)
         _children.add(self)
-        assert self._guard.stdout
-        with self._guard.stdout as pipe:
-            said = pipe.readline().decode().strip()
+        said = self._said()
         self._process: psutil.Process | None = None
+        self._status: int | None = None
         if said.isdigit():
             with contextlib.suppress(psutil.NoSuchProcess):  # it may have ended already
                 self._process = psutil.Process(int(said))
@@ -95,6 +94,14 @@ class Child:
             if self._process and self._process.status() != psutil.STATUS_ZOMBIE:
                 return self._process.pid
         return None
+
+    @property
+    def status(self) -> int | None:
+        """Its exit status once it has ended by itself: 0 for success, -9 for SIGKILL; else None."""
+        if self._status is None and self.pid is None and self._guard.stdout and not self._guard.stdout.closed:
+            said = self._said()
+            self._status = int(said) if said else None
+        return self._status
 
     def output(self) -> str:
         """What it has printed so far; nothing is left of it after `close`."""
@@ -129,6 +136,11 @@ class Child:
         """End it if it still runs, and remove `directory` unless `keep`. May be called again."""
         if self._release.detach():
             _release(self._guard, None if keep else self._directory)
+
+    def _said(self) -> str:
+        """The guard's next line; empty if there is none any more."""
+        assert self._guard.stdout
+        return self._guard.stdout.readline().decode().strip()
 
     def __enter__(self) -> Self:
         return self
@@ -165,6 +177,8 @@ _APART: dict[str, Any] = (
 
 def _release(guard: subprocess.Popen[bytes], remove: Path | None) -> None:
     assert guard.stdin
+    assert guard.stdout
+    guard.stdout.close()
     with contextlib.suppress(BrokenPipeError), guard.stdin as life_line:
         if not remove:
             life_line.write(b"k")

@@ -2,7 +2,9 @@
 
 from .components import components
 from .look import ROLE, picture
+from .partitions import partitions
+from .scoreboard import scoreboard
 from .sequence import sequence
 from .topology import topology
 
-__all__ = ["ROLE", "components", "picture", "sequence", "topology"]
+__all__ = ["ROLE", "components", "partitions", "picture", "scoreboard", "sequence", "topology"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -62,7 +62,14 @@ _SETTINGS: Any = {
 
 @contextmanager
 def picture(
-    title: str, *, drawn: str, text: str, height: float = 3.0, rows: int = 1, columns: int = 1
+    title: str,
+    *,
+    drawn: str,
+    text: str,
+    height: float = 3.0,
+    rows: int = 1,
+    columns: int = 1,
+    more: Mapping[str, Any] | None = None,
 ) -> Iterator[Any]:
     """Draw a picture in the look of the series, and show it when the block ends.
 
@@ -75,6 +82,7 @@ def picture(
             and pixels they cannot compare: so it must hold for every run.
         height: of the axes, in inches; the width is that of the notebook.
         rows, columns: how many axes; the block gets what `plt.subplots` returns.
+        more: what the notebook is to keep with the picture, in its metadata.
     """
     whole = height + HEAD
     with plt.rc_context(_SETTINGS), warnings.catch_warnings():
@@ -86,7 +94,7 @@ def picture(
             figure.tight_layout(rect=(0, 0, 1, 1 - HEAD / whole))
             figure.text(0.015, 1 - 0.08 / whole, title, fontsize=12.5, weight="bold", va="top")
             figure.text(0.015, 1 - 0.34 / whole, drawn, fontsize=9, color=ROLE.quiet, va="top")
-            _show(figure, text)
+            _show(figure, text, more or {})
         finally:
             plt.close(figure)
 
@@ -96,8 +104,9 @@ def clip(name: str, most: int) -> str:
     return name if len(name) <= most else f"{name[: max(most - 1, 1)]}…"
 
 
-def _show(figure: Figure, text: str) -> None:
+def _show(figure: Figure, text: str, more: Mapping[str, Any]) -> None:
     content = io.BytesIO()
     figure.savefig(content, format="png", metadata={"Software": None})
     png = base64.b64encode(content.getvalue()).decode()
-    display({"image/png": png, "text/plain": text}, raw=True, metadata={"image/png": {"alt": text}})
+    metadata = {"image/png": {"alt": text}, **more}
+    display({"image/png": png, "text/plain": text}, raw=True, metadata=metadata)

@@ -124,7 +124,11 @@ def test_every_picture_has_its_words_and_its_sentence(path: Path) -> None:
 def test_what_draws_shows_a_picture(path: Path) -> None:
     """nbval passes where the stored picture is missing altogether."""
     for cell in cells(path, "code"):
-        draws = re.search(r"^(with picture|sequence|topology|components)\(", cell.source, re.MULTILINE)
+        draws = re.search(
+            r"^(with picture|components|deliveries|partitions|scoreboard|sequence|stream|topology)\(",
+            cell.source,
+            re.MULTILINE,
+        )
         assert bool(draws) == bool(pictures(cell)), cell.id
 
 

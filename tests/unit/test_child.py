@@ -222,3 +222,17 @@ def test_an_owner_killed_in_the_middle_of_a_start_leaves_nothing(
         # Killed after the directory was made and before the guard was: no server ever wrote there.
         assert not (left / "log").exists() or not (left / "log").read_text()
         shutil.rmtree(left)
+
+
+def test_it_tells_how_the_child_ended(eventually: Eventually) -> None:
+    with Child(python("import sys; sys.exit(3)")) as child:
+        child.wait()
+        assert child.status == child.status == 3
+    with Child(python("import time; time.sleep(60)")) as child:
+        assert child.status is None
+        child.kill()
+        child.wait()
+        eventually(lambda: child.status == -signal.SIGKILL)
+    with Child(python("import time; time.sleep(60)")) as child:
+        pass
+    assert child.status is None

@@ -1,6 +1,8 @@
 import asyncio
 import base64
+import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -9,7 +11,8 @@ import nats
 import pytest
 
 from support.figures import look as module
-from support.figures import picture, sequence, topology
+from support.figures import partitions, picture, scoreboard, sequence, topology
+from support.figures.scoreboard import recorded, standing
 from support.figures.sequence import shorten
 from support.server import NatsServer
 from support.wire import Frame, Wire
@@ -125,3 +128,41 @@ def test_a_topology_tells_who_is_there(shown: list[dict[str, Any]]) -> None:
         "w-1 subscribes to JOBS, in queue group group",
         "w-2 subscribes to JOBS, in queue group group",
     ]
+
+
+def test_a_scoreboard_keeps_its_numbers_and_later_parts_show_them(
+    shown: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    scoreboard(4, order=(False, "12 inv."), secured=(True, "mTLS"))
+    (first,) = shown
+    assert first["text/plain"].splitlines()[1:] == [
+        "order within a host: not met",
+        "across networks, secured: met",
+    ]
+    notebook = {"cells": [{"outputs": [{"metadata": first["metadata"]}]}]}
+    (tmp_path / "04_log_shipper.ipynb").write_text(json.dumps(notebook))
+    assert recorded(tmp_path, 4) == {"order": (False, "12 inv."), "secured": (True, "mTLS")}
+    assert recorded(tmp_path, 5) == {}
+    columns = {4: recorded(tmp_path, 4), 5: {"order": (True, "0 inv.")}}
+    assert standing(columns, 4) == columns[4]
+    assert standing(columns, 5) == {"order": (True, "0 inv."), "secured": (True, "mTLS")}
+    alone = png(shown[0])
+    scoreboard(5, order=(True, "0 inv."))
+    (tmp_path / "04_log_shipper.ipynb").unlink()
+    scoreboard(5, order=(True, "0 inv."))
+    assert png(shown[1]) != png(shown[2]) != alone
+    assert shown[1]["text/plain"] == shown[2]["text/plain"], "what the tests compare is this part's own"
+
+
+def test_a_scoreboard_refuses_what_it_cannot_show() -> None:
+    with pytest.raises(TypeError, match="no demand is called colour"):
+        scoreboard(4, colour=(True, "green"))
+    with pytest.raises(ValueError, match="say it in 10 characters"):
+        scoreboard(4, order=(True, "twelve inversions"))
+
+
+def test_partitions_are_told_host_by_host(shown: list[dict[str, Any]]) -> None:
+    partitions({"web1": 0, "web2": 3}, {"worker-1": [0, 1]}, "Two hosts")
+    assert shown[0]["text/plain"].splitlines()[1:] == ["web1 → p0 → worker-1", "web2 → p3 → nobody"]
+    assert png(shown[0]).startswith(b"\x89PNG")
