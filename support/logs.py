@@ -31,6 +31,6 @@ def log_lines(host: str, number: int, *, first: int = 1) -> list[bytes]:
         stamp = when.isoformat(timespec="milliseconds").removesuffix("+00:00")
         client = f"10.{draw.randrange(32)}.{draw.randrange(256)}.{draw.randrange(1, 255)}"
         status = draw.choices((200, 304, 404, 500), (90, 6, 3, 1))[0]
-        asked = f"GET /{item}/{draw.randrange(10_000)} {status} {draw.randrange(1, 250)} ms"
+        asked = f"GET /{item}?{draw.randrange(10_000)} {status} {draw.randrange(1, 250)} ms"
         lines.append(f"{stamp}Z {host} web[812]: {client} {asked} #{n}\n".encode())
     return lines
