@@ -32,6 +32,7 @@ PULL_MESSAGES, PULL_BYTES = 2000, 8 << 20  # one request, at most; bytes for all
 HEADERS = 64 << 10  # bytes that subject and headers take beside the largest payload, at most
 EXPIRES, HEARTBEAT = 5.0, 1.0  # seconds: of one request; of the server's sign that it still knows of it
 SILENCE = 3 * HEARTBEAT  # seconds without any sign, after which a feed is broken
+ANSWER = 2.0  # seconds to wait for an answer of JetStream's; without a leader there is none
 HELD = 16 << 20  # bytes that wait here to be stored, at most, for all partitions together
 STRANGER = EXPIRES + 3  # seconds for the requests of a program that was killed to end
 
@@ -146,7 +147,7 @@ class _OfStream:
 
     async def _rewound(self, nc: Client) -> ConsumerInfo:
         """What there is to be read, on this connection; refuse to if somebody else reads it."""
-        self._js = nc.jetstream(timeout=5)
+        self._js = nc.jetstream(timeout=ANSWER)
         self._inbox, self._delivered = _Inbox(self._site.share(HELD)), 0
         stream = await find_stream(self._js, self._stream, self._number)
         name = str(stream.config.name)

@@ -23,7 +23,7 @@ from .source import Batch, Position, Range, read_headers
 from .streams import find_consumer, find_stream
 from .tail import Tail
 
-ACK = 5.0  # seconds to wait for an acknowledgement
+ACK = 2.0  # seconds to wait for an answer of JetStream's; to ask again too early costs nothing but that
 EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 CONFLICT = (10071, 10164)  # the server's error codes for "wrong last sequence"
 NO_MESSAGE = 10037  # and for "no message found"
@@ -88,7 +88,7 @@ class Stream:
         self._last_sequence: int | None = None  # of the subject, as we know it
 
     async def resume(self, nc: Client, tail: Tail, positions: Positions) -> None:
-        self._nc, self._js = nc, nc.jetstream(timeout=5)
+        self._nc, self._js = nc, nc.jetstream(timeout=ACK)
         info = await find_stream(self._js, self.name, self.number)
         if (most := info.config.max_msg_size or -1) > 0:
             tail.size = max(1, min(tail.size, most - min(HEADERS, most // 2)))
