@@ -22,8 +22,8 @@ class Room:
     `errors` collects what went wrong in the background, for example in a learner's callback.
     """
 
-    def __init__(self) -> None:
-        self.server = NatsServer()
+    def __init__(self, *, jetstream: bool = False) -> None:
+        self.server = NatsServer(jetstream)
         self.errors: list[Exception] = []
         self._clients: list[Client] = []
 
