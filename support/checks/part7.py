@@ -97,7 +97,7 @@ async def finds_differences(room: Room, answer: Differences) -> str:
         ),
         ("max_age", {"max_age": 60 * 10**9}, {"max_age": (3600 * 10**9, 60 * 10**9)}),
         ("a list", {"subjects": ["logs.>", "l"]}, {"subjects": (["logs.>"], ["logs.>", "l"])}),
-        ("a field set to false", {"deny_delete": True}, {"deny_delete": (False, True)}),
+        ("a switch", {"deny_delete": True}, {"deny_delete": (False, True)}),
         ("a nested field", {"metadata": {"team": "ops"}}, {"metadata.team": ("web", "ops")}),
         ("a new nested field", {"metadata": {"owner": "anna"}}, {"metadata.owner": (None, "anna")}),
         (
