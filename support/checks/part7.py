@@ -95,7 +95,7 @@ async def finds_differences(room: Room, answer: Differences) -> str:
             {"description": "", "no_ack": False, "metadata": {"team": "web", "owner": ""}},
             {},
         ),
-        ("max_age", {"max_age": 60 * 10**9}, {"max_age": (3600 * 10**9, 60 * 10**9)}),
+        ("the age limit", {"max_age": 60 * 10**9}, {"max_age": (3600 * 10**9, 60 * 10**9)}),
         ("a list", {"subjects": ["logs.>", "l"]}, {"subjects": (["logs.>"], ["logs.>", "l"])}),
         ("a switch", {"deny_delete": True}, {"deny_delete": (False, True)}),
         ("a nested field", {"metadata": {"team": "ops"}}, {"metadata.team": ("web", "ops")}),
