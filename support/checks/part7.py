@@ -126,7 +126,7 @@ async def finds_differences(room: Room, answer: Differences) -> str:
                 raise NotYet(
                     f"for {what} the pair is {right[name]}, (found, wanted), and yours {values!r:.60}"
                 )
-    return "seven changes found, three of them nested, and none in defaults or in what the server added"
+    return "seven changes found, four of them nested, and none in defaults or in what the server added"
 
 
 @check(deadline=30)
