@@ -44,7 +44,7 @@ def check(
 ) -> Callable[[Callable[[Room, Any], Awaitable[str]]], Check]:
     """Make a check of an async function: it gets a `Room` and the answer, and says what it saw.
 
-    With `jetstream`, the room's server has it.
+    Within `deadline` seconds; with `jetstream`, the room's server has JetStream.
 
     @check(deadline=5)
     async def answers(room, answer):
@@ -54,14 +54,14 @@ def check(
             raise NotYet("nobody answered on WEATHER.SERVICE: subscribe to it")
         return "3 requests, 3 answers"
     """
-    return lambda function: Check(function, deadline, jetstream)
+    return lambda function: Check(function, deadline, jetstream=jetstream)
 
 
 class Check:
     """Call it with an answer: it prints one line, and does not raise, whatever the answer does."""
 
     def __init__(
-        self, function: Callable[[Room, Any], Awaitable[str]], deadline: float, jetstream: bool = False
+        self, function: Callable[[Room, Any], Awaitable[str]], deadline: float, *, jetstream: bool = False
     ) -> None:
         self.function = function
         self.deadline = deadline

@@ -23,7 +23,7 @@ class Room:
     """
 
     def __init__(self, *, jetstream: bool = False) -> None:
-        self.server = NatsServer(jetstream=jetstream)
+        self.server = NatsServer(jetstream)
         self.errors: list[Exception] = []
         self._clients: list[Client] = []
 
