@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .figures import picture as picture
     from .figures import scoreboard as scoreboard
     from .figures import sequence as sequence
+    from .figures import stream as stream
     from .figures import topology as topology
     from .limits import allow_open_files as allow_open_files
     from .logs import host_names as host_names
@@ -49,6 +50,7 @@ _HOME = {
     "picture": "figures",
     "scoreboard": "figures",
     "sequence": "figures",
+    "stream": "figures",
     "topology": "figures",
     "trace": "wire",
     "until": "waiting",

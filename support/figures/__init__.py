@@ -5,6 +5,7 @@ from .look import ROLE, picture
 from .partitions import partitions
 from .scoreboard import scoreboard
 from .sequence import sequence
+from .stream import stream
 from .topology import topology
 
-__all__ = ["ROLE", "components", "partitions", "picture", "scoreboard", "sequence", "topology"]
+__all__ = ["ROLE", "components", "partitions", "picture", "scoreboard", "sequence", "stream", "topology"]
