@@ -45,7 +45,10 @@ def lab(
     # The settings in there ask nothing of the outside: no news, no look for updates.
     settings = [str(Path(__file__).parent / "jupyter"), os.environ.get("JUPYTER_CONFIG_PATH", "")]
     environment = {**os.environ, "JUPYTER_CONFIG_PATH": os.pathsep.join(filter(None, settings))}
-    sys.exit(subprocess.call([sys.executable, "-m", "jupyterlab", *options], env=environment))
+    command = [sys.executable, "-m", "jupyterlab", *options]
+    if sys.platform != "win32":
+        os.execve(sys.executable, command, environment)  # noqa: S606  whoever ends this process, ends JupyterLab
+    sys.exit(subprocess.call(command, env=environment))
 
 
 @app.command(

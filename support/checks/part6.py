@@ -121,9 +121,7 @@ async def publishes_once(room: Room, publish: Publish) -> str:
     await room.settle(client)
     state = (await js.stream_info("ORDERS")).state
     if state.messages > 3:
-        raise NotYet(
-            f"the order is stored {state.messages - 2} times: each try arrived, timed out or not"
-        )
+        raise NotYet(f"the order is stored {state.messages - 2} times: each try arrived, timed out or not")
     if ack.seq != 3:
         raise NotYet(f"return the PubAck: it has to name message 3, and yours names {ack.seq}")
     return f"{TRIES} tries and more while the server was down, and the order is stored once"
