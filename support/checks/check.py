@@ -39,8 +39,12 @@ class Verdict:
         return f"✓ {self.text}" if self.ok else f"not yet: {self.text}"
 
 
-def check(*, deadline: float = DEADLINE) -> Callable[[Callable[[Room, Any], Awaitable[str]]], Check]:
+def check(
+    *, deadline: float = DEADLINE, jetstream: bool = False
+) -> Callable[[Callable[[Room, Any], Awaitable[str]]], Check]:
     """Make a check of an async function: it gets a `Room` and the answer, and says what it saw.
+
+    Within `deadline` seconds; with `jetstream`, the room's server has JetStream.
 
     @check(deadline=5)
     async def answers(room, answer):
@@ -50,15 +54,18 @@ def check(*, deadline: float = DEADLINE) -> Callable[[Callable[[Room, Any], Awai
             raise NotYet("nobody answered on WEATHER.SERVICE: subscribe to it")
         return "3 requests, 3 answers"
     """
-    return lambda function: Check(function, deadline)
+    return lambda function: Check(function, deadline, jetstream=jetstream)
 
 
 class Check:
     """Call it with an answer: it prints one line, and does not raise, whatever the answer does."""
 
-    def __init__(self, function: Callable[[Room, Any], Awaitable[str]], deadline: float) -> None:
+    def __init__(
+        self, function: Callable[[Room, Any], Awaitable[str]], deadline: float, *, jetstream: bool = False
+    ) -> None:
         self.function = function
         self.deadline = deadline
+        self.jetstream = jetstream
         self.__doc__ = function.__doc__
 
     async def __call__(self, answer: object) -> None:
@@ -72,7 +79,7 @@ class Check:
             return await self._evaluate(answer)
 
     async def _evaluate(self, answer: object) -> Verdict:
-        room = Room()
+        room = Room(jetstream=self.jetstream)
         room.server.start()
         try:
             with _contained() as tasks, _interrupt(self.deadline + GRACE) as interrupted:

@@ -14,6 +14,7 @@ from ..waiting import until
 
 QUIET = 0.2  # seconds in which nothing more must come
 PATIENCE = 2.0  # seconds to close one connection
+RETRY = 0.1  # seconds between two tries to connect again
 
 
 class Room:
@@ -22,14 +23,20 @@ class Room:
     `errors` collects what went wrong in the background, for example in a learner's callback.
     """
 
-    def __init__(self) -> None:
-        self.server = NatsServer()
+    def __init__(self, *, jetstream: bool = False) -> None:
+        self.server = NatsServer(jetstream)
         self.errors: list[Exception] = []
         self._clients: list[Client] = []
 
-    async def connect(self, name: str) -> Client:
-        """A connection to the room's server, called `name` there."""
-        client = await nats.connect(self.server.url, name=name, error_cb=self._note, allow_reconnect=False)
+    async def connect(self, name: str, *, reconnect: bool = False) -> Client:
+        """A connection to the room's server, called `name` there; with `reconnect` it outlives a restart."""
+        client = await nats.connect(
+            self.server.url,
+            name=name,
+            error_cb=self._ignore if reconnect else self._note,  # each vain try would be an error
+            allow_reconnect=reconnect,
+            reconnect_time_wait=RETRY,
+        )
         self._clients.append(client)
         return client
 
@@ -61,6 +68,9 @@ class Room:
 
     async def _note(self, error: Exception) -> None:
         self.errors.append(error)
+
+    async def _ignore(self, _: Exception) -> None:
+        """It is what the check makes happen."""
 
     async def close(self) -> None:
         """Close all connections, and end the server."""

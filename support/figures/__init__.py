@@ -1,10 +1,11 @@
 """Pictures of what a run recorded, all in one look."""
 
 from .components import components
+from .deliveries import deliveries
 from .look import ROLE, picture
 from .partitions import partitions
 from .scoreboard import scoreboard
 from .sequence import sequence
 from .topology import topology
 
-__all__ = ["ROLE", "components", "partitions", "picture", "scoreboard", "sequence", "topology"]
+__all__ = ["ROLE", "components", "deliveries", "partitions", "picture", "scoreboard", "sequence", "topology"]
