@@ -74,7 +74,7 @@ def deliveries(rows: Mapping[str, Events], title: str, *, text: str | None = Non
         title,
         drawn="one row for each message, from the run; the bar is the time in which the server waits",
         text=text or describe(rows),
-        height=ROW * len(rows) + FOOT,
+        height=ROW * max(len(rows), 3) + FOOT,
     ) as axes:
         _draw(axes, rows)
 
@@ -115,7 +115,7 @@ def _draw(axes: Axes, rows: Mapping[str, Events]) -> None:
                     when, place + 0.01, f"{number}", color="white", weight="bold", fontsize=7,
                     ha="center", va="center", zorder=4,
                 )  # fmt: skip
-    axes.set(xlim=(-MARGIN * end, (1 + MARGIN) * end), ylim=(len(rows) - 0.4, -0.5))
+    axes.set(xlim=(-MARGIN * end, (1 + MARGIN) * end), ylim=(max(len(rows), 3) - 0.4, -0.5))
     axes.set(yticks=range(len(rows)), yticklabels=[clip(name, NAME) for name in rows])
     axes.set_xlabel("seconds after the first delivery of the message")
     axes.tick_params(axis="y", length=0)
@@ -130,7 +130,7 @@ def _explain(axes: Axes, events: Sequence[str]) -> None:
         Line2D([], [], ls="", ms=8, label=look.said, **look.style) for look in looks
     ]
     handles.append(Patch(color=CLOCK[0], label="ack wait runs"))
-    bottom = -0.62 / (ROW * max(1, axes.get_ylim()[0] + 0.5))
+    bottom = -0.62 / (ROW * (axes.get_ylim()[0] + 0.5))
     axes.legend(
         handles=handles, loc="upper center", bbox_to_anchor=(0.4, bottom), ncols=5, fontsize=9,
         handletextpad=0.3, columnspacing=1.4, borderpad=0,
