@@ -25,7 +25,7 @@ TRIES = 4  # deliveries of a job that never succeeds
 MANY = 3 * TRIES  # deliveries of one job after which nobody expects an end
 PATIENCE = 1.5  # seconds in which a delivery must come
 LOOK = 0.3  # seconds after which the server is asked whether anything is left
-ACK_WAIT = 0.3  # seconds
+ACK_WAIT = 0.2  # seconds
 POINTERS = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES"
 
 Handle = Callable[[Msg, Callable[[bytes], None]], Awaitable[object]]
