@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .credentials import Operator as Operator
     from .figures import ROLE as ROLE
     from .figures import components as components
+    from .figures import deliveries as deliveries
     from .figures import partitions as partitions
     from .figures import picture as picture
     from .figures import scoreboard as scoreboard
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from .figures import stream as stream
     from .figures import topology as topology
     from .limits import allow_open_files as allow_open_files
+    from .limits import full_disk as full_disk
     from .logs import host_names as host_names
     from .logs import log_lines as log_lines
     from .private import PrivateDirectory as PrivateDirectory
@@ -44,6 +46,8 @@ _HOME = {
     "Supercluster": "cluster",
     "allow_open_files": "limits",
     "components": "figures",
+    "deliveries": "figures",
+    "full_disk": "limits",
     "host_names": "logs",
     "log_lines": "logs",
     "partitions": "figures",

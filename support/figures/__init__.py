@@ -1,6 +1,7 @@
 """Pictures of what a run recorded, all in one look."""
 
 from .components import components
+from .deliveries import deliveries
 from .look import ROLE, picture
 from .partitions import partitions
 from .scoreboard import scoreboard
@@ -8,4 +9,14 @@ from .sequence import sequence
 from .stream import stream
 from .topology import topology
 
-__all__ = ["ROLE", "components", "partitions", "picture", "scoreboard", "sequence", "stream", "topology"]
+__all__ = [
+    "ROLE",
+    "components",
+    "deliveries",
+    "partitions",
+    "picture",
+    "scoreboard",
+    "sequence",
+    "stream",
+    "topology",
+]
