@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -101,6 +102,30 @@ def test_ctrl_c_ends_a_run_with_all_that_it_started(eventually: Callable[..., No
     assert run.returncode == 130
     assert "Traceback" not in said
     eventually(lambda: not any(each.is_running() and each.status() != "zombie" for each in below))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs Unix signals")
+def test_whoever_ends_lab_ends_jupyterlab(tmp_path: Path, eventually: Callable[..., None]) -> None:
+    log = tmp_path / "log"
+    folders = {f"JUPYTER_{kind}_DIR": str(tmp_path / kind) for kind in ("CONFIG", "DATA", "RUNTIME")}
+    with log.open("wb") as output:
+        lab = subprocess.Popen(
+            [sys.executable, "-m", "support", "lab", "--no-browser"],
+            env={**os.environ, **folders},
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        eventually(lambda: "http://127.0.0.1:" in log.read_text(), timeout=60)
+        below = psutil.Process(lab.pid).children(recursive=True)
+        lab.terminate()
+        lab.wait(20)
+    finally:
+        lab.kill()
+    port = re.findall(r"http://127\.0\.0\.1:(\d+)", log.read_text())[0]
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", int(port))), "somebody still serves it"
+    assert not any(each.is_running() and each.status() != "zombie" for each in below)
 
 
 @pytest.mark.parametrize("port", ["shell_port", "iopub_port"])
