@@ -7,6 +7,7 @@ with NatsCluster(3, jetstream=True) as cluster:
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed, wait
@@ -14,10 +15,15 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from typing import Any, Self
 
+import nats
+import nats.errors
+from nats.js.api import StorageType
+
 from .binary import ServerError
 from .config import HOST, Cluster, Config, Gateway
 from .server import NatsServer, PortTakenError, wait_for
 
+PROBE = "cluster-probe"  # the name of a stream, and its subject
 ATTEMPTS = 3  # to find ports that nobody takes meanwhile
 POLL = 0.05  # seconds
 
@@ -167,7 +173,19 @@ class NatsCluster(_Servers):
 
     def _usable(self) -> bool:
         running = self._running()
-        return all(_knows(server, len(running) - 1) for server in running) and _led(running, self.size)
+        known = all(_knows(server, len(running) - 1) for server in running)
+        return known and _led(running, self.size) and self._places(running)
+
+    def _places(self, running: list[NatsServer]) -> bool:
+        """Whether a stream can be placed on all running members, which the leader's own view does not tell.
+
+        Tried with a stream in memory, which is removed again; not where one must log in.
+        """
+        locked = self._config.users or self._config.accounts or self._config.tls or self._config.more
+        if len(running) < 2 or not self.jetstream or locked:
+            return True
+        with ThreadPoolExecutor(1) as pool:  # the caller's thread may have a loop that runs
+            return pool.submit(asyncio.run, _place(running[0].url, len(running))).result()
 
 
 class Supercluster(_Servers):
@@ -272,6 +290,26 @@ def _led(running: list[NatsServer], size: int) -> bool:
             ]
             return len(peers) >= len(running) - 1
     return False
+
+
+async def _place(url: str, replicas: int) -> bool:
+    """Make a stream with so many replicas, and remove it; whether that could be done."""
+    try:
+        nc = await nats.connect(url, allow_reconnect=False, connect_timeout=1, error_cb=_ignore)
+    except (nats.errors.Error, OSError, TimeoutError):
+        return False
+    js = nc.jetstream(timeout=1)
+    try:
+        await js.add_stream(name=PROBE, subjects=[PROBE], storage=StorageType.MEMORY, num_replicas=replicas)
+        return await js.delete_stream(PROBE)
+    except (nats.errors.Error, TimeoutError):
+        return False
+    finally:
+        await nc.close()
+
+
+async def _ignore(_: Exception) -> None:
+    """It is tried again."""
 
 
 def _reaches(server: NatsServer, clusters: set[str]) -> bool:
