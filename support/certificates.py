@@ -40,5 +40,6 @@ class CertificateAuthority:
         found = Certificate(self._folder / f"{name}.pem", self._folder / f"{name}-key.pem")
         issued.cert_chain_pems[0].write_to_path(str(found.certificate))
         found.key.touch(0o600)
+        found.key.chmod(0o600)
         issued.private_key_pem.write_to_path(str(found.key))
         return found

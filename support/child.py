@@ -134,6 +134,7 @@ class Child:
 
     def close(self, *, keep: bool = False) -> None:
         """End it if it still runs, and remove `directory` unless `keep`. May be called again."""
+        _children.discard(self)
         if self._release.detach():
             _release(self._guard, None if keep else self._directory)
 
@@ -160,7 +161,7 @@ def _let_go() -> None:
     for child in _children:
         child._release.detach()
         if child._guard.stdin:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, ValueError):
                 os.close(child._guard.stdin.fileno())
 
 

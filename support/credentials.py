@@ -8,7 +8,6 @@ JWT the operator has signed; and signs a challenge with a key that never leaves 
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import secrets
 import time
@@ -59,6 +58,7 @@ class Operator:
         user = _new_key("user")
         claims = {"type": "user", "version": 2, "subs": -1, "data": -1, "payload": -1}
         file.touch(0o600)
+        file.chmod(0o600)
         file.write_text(
             "-----BEGIN NATS USER JWT-----\n"
             f"{_sign(self._account, _public(user), file.stem, claims)}\n"
@@ -82,8 +82,7 @@ def _public(key: nkeys.KeyPair) -> str:
 def _sign(signer: nkeys.KeyPair, subject: str, name: str, claims: dict[str, Any]) -> str:
     """A JWT about `subject`, signed by `signer`."""
     body = {"iss": _public(signer), "sub": subject, "name": name, "iat": int(time.time()), "nats": claims}
-    digest = hashlib.new("sha512_256", json.dumps(body).encode()).digest()
-    body["jti"] = base64.b32encode(digest).decode().rstrip("=")
+    body["jti"] = secrets.token_hex(16)
     head = {"typ": "JWT", "alg": "ed25519-nkey"}
     signed = ".".join(_encode(json.dumps(part).encode()) for part in (head, body))
     return f"{signed}.{_encode(signer.sign(signed.encode()))}"

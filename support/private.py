@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -26,7 +27,11 @@ class PrivateDirectory:
         directory = Path(tempfile.mkdtemp(prefix=PREFIX))
         self.path = directory / "files"
         self.path.mkdir()
-        self._keeper = Child([sys.executable, "-I", "-S", "-c", _WAIT], directory=directory)
+        try:
+            self._keeper = Child([sys.executable, "-I", "-S", "-c", _WAIT], directory=directory)
+        except BaseException:
+            shutil.rmtree(directory, ignore_errors=True)
+            raise
 
     def close(self) -> None:
         """Remove it with everything in it. May be called again."""

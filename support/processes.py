@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
@@ -32,7 +33,7 @@ class Processes:
 
     def environment(self, **more: str | Path | None) -> dict[str, str]:
         """What a process sees: the shared settings and `more`; None is as if it were not set."""
-        hidden = {name: "" for name in os.environ if name.startswith(OURS)}
+        hidden = {name: "" for name in os.environ if name.startswith(OURS) or name == "HOSTNAME"}
         return hidden | {name: str(value or "") for name, value in {**self.settings, **more}.items()}
 
     def start(self, *words: str, **more: str | Path | None) -> Child:
@@ -61,9 +62,9 @@ class Processes:
 
     def close(self) -> None:
         """End all of them, and let go of their output. May be called again."""
-        for child in self._children:
-            child.close()
-        self._children.clear()
+        with ExitStack() as stack:
+            while self._children:
+                stack.callback(self._children.pop().close)
 
     def __enter__(self) -> Self:
         return self

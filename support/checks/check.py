@@ -112,7 +112,10 @@ class Check:
             return Verdict(False, f"your code raised {_name(error, answer)}")
 
 
-BLOCKS = "your code neither ends nor awaits, so that nothing else can run: look for a loop without await"
+BLOCKS = (
+    "your code runs on and on without an await, so that nothing else can run: look for a loop that "
+    "never ends, or for work that takes too long"
+)
 
 
 def _name(error: BaseException, answer: object) -> str:

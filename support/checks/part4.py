@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import tempfile
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -42,7 +43,7 @@ async def comes_back(room: Room, connect: Connect) -> str:
             await until(lambda: client.is_closed, timeout=BREAK)
         if client.is_closed:
             raise NotYet("the server was away for a second, and your client gave up for good")
-        if client.options["max_reconnect_attempts"] >= 0:
+        if client.options["max_reconnect_attempts"] > 0:  # to nats-py, 0 is for ever, too
             most = client.options["max_reconnect_attempts"]
             raise NotYet(f"your client survived one second; after {most} attempts it would give up for good")
         room.server.start()
@@ -119,6 +120,28 @@ def _steps(log: Path) -> list[tuple[str, Callable[[], list[bytes]]]]:
         append(*lines[8:12])
         return lines[8:12]
 
+    def odd() -> list[bytes]:
+        append(b"a\rb\xff\n")
+        return [b"a\rb\xff\n"]
+
+    def twice() -> list[bytes]:
+        append(b"same\nsame\n")
+        return [b"same\n"] * 2
+
+    def away() -> list[bytes]:
+        append(b"last\n")
+        log.rename(log.with_suffix(".2"))
+        return [b"last\n"]
+
+    def back() -> list[bytes]:
+        append(b"first\n")
+        return [b"first\n"]
+
+    def equal() -> list[bytes]:
+        os.truncate(log, 0)
+        append(b"other\n")
+        return [b"other\n"]
+
     return [
         ("three lines were written", grow),
         ("a line and a half were written", half),
@@ -128,16 +151,21 @@ def _steps(log: Path) -> list[tuple[str, Callable[[], list[bytes]]]]:
         ("the other half was written", finish),
         ("the file was cut, and grew longer than it was", cut_and_grow),
         ("nothing happened", lambda: []),
+        ("a line with odd bytes was written", odd),
+        ("the same line was written twice", twice),
+        ("the file was renamed, and there was no new one yet", away),
+        ("then there was a new one", back),
+        ("the file was cut, and grew just as long as it was", equal),
     ]
 
 
 def _difference(found: list[bytes], expected: list[bytes]) -> str:
     if any(not isinstance(each, bytes) or not each.endswith(b"\n") for each in found):
         return "you returned something that is no whole line with its newline"
-    missing, more = len(set(expected) - set(found)), len(found) - len(set(found) & set(expected))
-    if missing:
+    wanted, brought = Counter(expected), Counter(found)
+    if missing := (wanted - brought).total():
         return f"{missing} of {len(expected)} new lines did not come"
-    if more:
+    if more := (brought - wanted).total():
         return f"{more} lines came that are not new"
     return "the right lines came, in another order"
 
@@ -147,7 +175,8 @@ async def knows_what_is_missing(room: Room, answer: tuple[Send, Missing]) -> str
     """The consumer finds out which lines were lost on the way."""
     send, missing = answer
     producer, consumer = await room.connect("producer"), await room.connect("consumer")
-    lines = [f"{secrets.token_hex(4)} {number}\n".encode() for number in range(60)]
+    count = 50 + secrets.randbelow(20)  # so that nobody knows it
+    lines = [f"{secrets.token_hex(4)} {number}\n".encode() for number in range(count)]
     # Lost for real: during these, nobody listens.
     away = {range(0, 5), range(20, 20 + 1 + secrets.randbelow(10)), range(40, 41)}
     lost = sorted(number for each in away for number in each)
@@ -168,14 +197,18 @@ async def knows_what_is_missing(room: Room, answer: tuple[Send, Missing]) -> str
         await send(producer, "LINES", number, line)
         await room.settle(producer)
     await room.quiet(lambda: len(found))
+    if not found:
+        raise NotYet("nothing arrived: publish to the subject that `send` is given, unchanged")
     if [message.data for message in found] != [line for n, line in enumerate(lines) if n not in lost]:
         raise NotYet("each line is one message with its bytes as they were: send the number beside them")
     said = missing(found)
     if not isinstance(said, list):
         raise NotYet(f"return a list of the numbers; your function returned {said!r}")
+    if other := [each for each in said if type(each) is not int]:
+        raise NotYet(f"return numbers; your list holds {other[0]!r}")
+    if said != sorted(said) and sorted(said) == lost:
+        raise NotYet("all are named; now sort them")
     if said != lost:
         what = "others were named" if set(said) - set(lost) else "not all of them were named"
-        raise NotYet(
-            f"some of 60 lines were lost on the way, and {what if said else 'none of them was named'}"
-        )
-    return "some of 60 lines were lost on the way, and each of them was named"
+        raise NotYet(f"some lines were lost on the way, and {what if said else 'none of them was named'}")
+    return "some lines were lost on the way, and each of them was named"

@@ -11,7 +11,7 @@ from .look import ROLE, clip, picture
 ROW = 0.36  # inches for one host
 HOST_X, PARTITION_X, WORKER_X = 0.3, 0.56, 0.84  # right edge of a host's name; the middle of the others
 NAME = 24  # characters of a name, at most
-COLOURS = ("consumer", "producer", "redelivered", "refused", "server", "lost")  # of workers, in this order
+SHADES = "#009E73", "#004D38", "#6CC9A9", "#00785A", "#A3DCC7"  # of workers: those of a consumer's green
 
 
 def partitions(
@@ -27,14 +27,15 @@ def partitions(
         title: the finding.
         text: the picture in words, true for every run; None lists the ways.
     """
-    rows = max(len(hosts), len(workers))
+    numbers = sorted({number for read in workers.values() for number in read} | set(hosts.values()))
+    rows = max(len(hosts), len(workers), len(numbers))
     with picture(
         title,
         drawn="from left to right: hosts, the partition in their subjects, the worker that reads it",
         text=text or describe(hosts, workers),
         height=ROW * (rows + 1),
     ) as axes:
-        _draw(axes, hosts, workers, rows)
+        _draw(axes, hosts, workers, numbers, rows)
 
 
 def describe(hosts: Mapping[str, int], workers: Mapping[str, Sequence[int]]) -> str:
@@ -46,10 +47,15 @@ def describe(hosts: Mapping[str, int], workers: Mapping[str, Sequence[int]]) -> 
     return "\n".join(("Host → partition → worker:", *lines))
 
 
-def _draw(axes: Axes, hosts: Mapping[str, int], workers: Mapping[str, Sequence[int]], rows: int) -> None:
-    numbers = sorted({number for read in workers.values() for number in read} | set(hosts.values()))
+def _draw(
+    axes: Axes,
+    hosts: Mapping[str, int],
+    workers: Mapping[str, Sequence[int]],
+    numbers: Sequence[int],
+    rows: int,
+) -> None:
     place = {number: _y(index, len(numbers), rows) for index, number in enumerate(numbers)}
-    colours = {name: getattr(ROLE, COLOURS[i % len(COLOURS)]) for i, name in enumerate(workers)}
+    colours = {name: SHADES[i % len(SHADES)] for i, name in enumerate(workers)}
     reader = {number: name for name, read in workers.items() for number in read}
     for index, (host, number) in enumerate(hosts.items()):
         y, colour = _y(index, len(hosts), rows), colours.get(reader.get(number, ""), ROLE.lost)

@@ -65,8 +65,12 @@ def describe(part: int, measured: Results) -> str:
 
 def recorded(folder: Path, part: int) -> Results:
     """What the notebook of a part has measured; nothing if it is not there, or was not run."""
-    for path in folder.glob(f"{part:02}_*.ipynb"):
-        for cell in json.loads(path.read_text("utf-8"))["cells"]:
+    for path in sorted(folder.glob(f"{part:02}_*.ipynb")):
+        try:
+            cells = json.loads(path.read_text("utf-8"))["cells"]
+        except (ValueError, KeyError):  # just being saved
+            cells = []
+        for cell in cells if "-Copy" not in path.name else ():
             for output in cell.get("outputs", ()):
                 if found := output.get("metadata", {}).get(KEY):
                     return {name: (good, shown) for name, (good, shown) in found.items() if name in DEMANDS}

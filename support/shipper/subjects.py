@@ -9,7 +9,7 @@ _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 
 
 def fnv1a(data: bytes) -> int:
-    """The FNV-1a hash of `data`, 32 bits (Fowler, Noll, Vo; IETF draft-eastlake-fnv)."""
+    """The FNV-1a hash of `data`, 32 bits (Fowler, Noll, Vo; RFC 9923)."""
     value = 0x811C9DC5
     for byte in data:
         value = (value ^ byte) * 0x01000193 & 0xFFFFFFFF

@@ -104,7 +104,7 @@ def test_a_check_says_one_line_whatever_the_answer_does(answer: object, said: st
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs SIGALRM")
 def test_an_answer_that_blocks_everything_is_interrupted() -> None:
-    assert "neither ends nor awaits" in str(verdict(calls_it, blocks))
+    assert "runs on and on without an await" in str(verdict(calls_it, blocks))
 
 
 def test_a_call_prints_the_verdict(capsys: pytest.CaptureFixture[str]) -> None:

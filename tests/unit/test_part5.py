@@ -6,6 +6,7 @@ import random
 import re
 import zlib
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,10 @@ def jump(host: str, partitions: int) -> int:
     return here
 
 
+def only_21(host: str, partitions: int) -> int:
+    return blake(host, partitions) if partitions > 10 else fnv1a(host.encode()) % partitions
+
+
 blake = bids(lambda data: hashlib.blake2b(data).digest())
 
 
@@ -59,30 +64,45 @@ blake = bids(lambda data: hashlib.blake2b(data).digest())
     [
         (part5.partitions_by_site, site, "✓ 200 hosts of 6 sites"),
         (part5.partitions_by_site, lambda h, n: fnv1a(h.encode()) % n, "hash only its site, "),
-        (part5.partitions_by_site, lambda h, n: 1 + site(h, n), "must be in "),
+        (part5.partitions_by_site, lambda h, n: 1 + site(h, n), "must be in partition "),
+        (part5.partitions_by_site, lambda h, n: float(site(h, n)), "you returned a float"),
+        (part5.partitions_by_site, lambda h, n: fnv1a(h.split(".")[-3].encode()) % n, "web1.ams.rack2"),
         (part5.partitions_by_site, lambda h, n: zlib.crc32(h.split(".")[1].encode()) % n, "must be in "),
         (part5.partitions_by_site, lambda h, n: f"p{site(h, n)}", "you returned a str"),
-        (part5.refuses_bad_hosts, storing(is_host), "✓ 4 hosts stored, 10 names refused"),
+        (part5.refuses_bad_hosts, storing(is_host), "✓ 7 hosts stored, 12 names refused"),
         (part5.refuses_bad_hosts, storing(lambda host: "/" not in host), "was taken for a host name"),
         (part5.refuses_bad_hosts, storing(lambda host: True), "outside of its folder"),
-        (part5.refuses_bad_hosts, storing(lambda host: False), "the line of web1.example.net is not in"),
+        (part5.refuses_bad_hosts, storing(lambda host: False), "both lines of web1.example.net must be in"),
         (
             part5.refuses_bad_hosts,
-            storing(lambda host: re.fullmatch(r"[a-z0-9.-]+", host)),
+            storing(lambda host: re.fullmatch(r"[A-Za-z0-9.-]+", host)),
             "a name that begins with a hyphen was taken",
         ),
         (
             part5.refuses_bad_hosts,
+            storing(lambda host: is_host(host) and host.islower()),
+            "both lines of WEB9",
+        ),
+        (part5.refuses_bad_hosts, storing(lambda host: is_host(host) and len(host) > 3), "both lines of a.b"),
+        (
+            part5.refuses_bad_hosts,
+            storing(lambda host: is_host(host.split(".")[0]) and len(host) < 254 and "/" not in host),
+            "a name with a label that begins with a hyphen was taken",
+        ),
+        (
+            part5.refuses_bad_hosts,
             storing(lambda host: is_host(host) and len(host) < 60),
-            "a name with a label of 63 characters is not in",
+            "both lines of a name with labels of 63 characters must be in",
         ),
         (part5.moves_few, blake, "✓ even shares"),
         (part5.moves_few, jump, "✓ even shares"),
         (part5.moves_few, lambda h, n: fnv1a(h.encode()) % n, "95% of the hosts move, and 5% must"),
         (part5.moves_few, bids(fnv1a), "uneven"),
         (part5.moves_few, lambda h, n: 0, "uneven"),
-        (part5.moves_few, lambda h, n: n, "one of the numbers from 0 to 19"),
+        (part5.moves_few, lambda h, n: n, "one of the numbers from 0 to 6"),
         (part5.moves_few, lambda h, n: random.randrange(n), "the same partition each time"),
+        (part5.moves_few, only_21, "from 7 to 8 partitions"),
+        (part5.moves_few, cache(bids(lambda data: hash(data))), "Python's hash says something else"),
         (part5.moves_few, bids(lambda data: hash(data)), "Python's hash says something else"),
     ],
 )
@@ -99,8 +119,9 @@ def test_what_was_refused_made_nothing_in_the_folder(tmp_path: Path) -> None:
         async def store(message: Msg) -> None:
             host = message.subject.removeprefix("logs.p0.")
             if is_host(host):
-                (folder / host).mkdir()
-                (folder / host / "log").write_bytes(message.data)
+                (folder / host).mkdir(exist_ok=True)
+                with (folder / host / "log").open("ab") as file:
+                    file.write(message.data)
             else:
                 (folder / "refused").mkdir(exist_ok=True)
 
