@@ -27,10 +27,10 @@ async def pull(nc, store, consumer):
         await message.ack()
 
 
-async def main(path, *consumer):
+async def main(store, *consumer):
     nc = await nats.connect(os.environ["NATS_URL"], name="reader")
-    with Path(path).open("ab", buffering=0) as file:
-        await (pull(nc, file.write, *consumer) if consumer else listen(nc, file.write))
+    await (pull(nc, store, *consumer) if consumer else listen(nc, store))
 
 
-asyncio.run(main(*sys.argv[1:]))
+with Path(sys.argv[1]).open("ab", buffering=0) as file:
+    asyncio.run(main(file.write, *sys.argv[2:]))

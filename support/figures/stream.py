@@ -47,8 +47,10 @@ def stream(
 def describe(info: StreamInfo, consumers: Sequence[ConsumerInfo]) -> str:
     """The picture in words."""
     state = info.state
-    held = f"holds {state.messages:,} messages" if state.messages else "is empty"
+    held = f"holds {state.messages:,} message{'s' * (state.messages > 1)}" if state.messages else "is empty"
     span = f", {state.first_seq:,} to {state.last_seq:,}" if state.messages else ""
+    if state.messages and state.first_seq == state.last_seq:
+        span = f", {state.first_seq:,}"
     lines = [f"Stream {info.config.name} {held}{span}; {_let_go(info):,} were let go."]
     return "\n".join((*lines, *(f"{each.name}: {_numbers(each)}" for each in consumers)))
 
