@@ -13,7 +13,8 @@ from .look import ROLE, clip, picture
 MOST_BOXES = 40  # messages that get a box each; more are drawn as one bar
 MOST_GONE = 3  # boxes for messages that were let go at the beginning
 BAR_GONE = 0.06  # fraction of the bar that they take at least, so that they are seen
-LABELS = 0.14, 0.25  # fractions of the width: names on the left, at least, and numbers on the right
+LABELS = 0.14  # fraction of the width for the names on the left
+CHARACTER = 0.0095  # fraction of the width that one of the consumers' numbers takes
 ROW = 0.36  # inches for one consumer
 NAME = 14  # characters of a name, at most
 HELD = "#CFD9E4"  # the messages themselves
@@ -111,7 +112,7 @@ def _draw(axes: Axes, info: StreamInfo, consumers: Sequence[ConsumerInfo]) -> No
         axes.text(0, 0.5, "nothing stored yet", fontsize=9.5, color=ROLE.quiet, va="center")
     for row, each in enumerate(consumers):
         _consumer(axes, each, scale, 1.35 + 0.62 * row)
-    axes.set_xlim(-LABELS[0], 1.005)
+    axes.set_xlim(-LABELS, 1.005)
     axes.set_ylim(1.3 + 0.62 * len(consumers), -0.5)
     axes.axis("off")
 
@@ -161,13 +162,18 @@ def _consumer(axes: Axes, info: ConsumerInfo, scale: _Scale, y: float) -> None:
             bar = Rectangle((left, y - 0.17), right - left, 0.34)
             bar.set(facecolor=ROLE.consumer, edgecolor="none", alpha=alpha)
             axes.add_patch(bar)
-    # On the right of the bar where there is room, else on it.
-    end = max(begin, solid, pale)
-    inside = end > 1 - 2 * LABELS[1]
+    said = _numbers(info)
+    end, wide = max(begin, solid, pale), CHARACTER * (len(said) + 2)
+    x, side, colour, behind = end + 0.012, "left", ROLE.consumer, "none"
+    if end + wide > 1:  # no room on the right of the bar
+        if solid - begin > wide:
+            x, colour = begin + 0.012, "white"
+        else:
+            x, side = end - 0.012, "right"
+            colour, behind = (ROLE.ink, "none") if end - max(begin, solid) > wide else (colour, "white")
     axes.text(
-        (end - 0.012) if inside else (end + 0.012), y, _numbers(info), va="center", fontsize=8.5,
-        ha="right" if inside else "left",
-        color=("white" if solid > end - LABELS[1] else ROLE.ink) if inside else ROLE.consumer,
+        x, y, said, va="center", fontsize=8.5, ha=side, color=colour,
+        bbox={"fc": behind, "ec": "none", "pad": 1},
     )  # fmt: skip
 
 
