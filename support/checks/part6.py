@@ -109,7 +109,7 @@ async def publishes_once(room: Room, publish: Publish) -> str:
         order.result()
     if js.tries < 2:
         raise NotYet(
-            f"{js.tries} tries within {PATIENCE:.0f} s: use js.publish with timeout={TRY}, and again"
+            f"no second try within {PATIENCE:.0f} s: use js.publish with timeout={TRY}, and try again"
         )
     room.server.start()
     await until(lambda: client.is_connected)
