@@ -14,8 +14,8 @@ MOST_BOXES = 40  # messages that get a box each; more are drawn as one bar
 MOST_GONE = 3  # boxes for messages that were let go at the beginning
 BAR_GONE = 0.06  # fraction of the bar that they take at least, so that they are seen
 LABELS = 0.14  # fraction of the width for the names on the left
-ROW = 0.47  # inches for one consumer
-PITCH = 0.95  # the same, in heights of a message
+CHARACTER = 0.0095  # fraction of the width that one of the consumers' numbers takes
+ROW = 0.36  # inches for one consumer
 NAME = 14  # characters of a name, at most
 HELD = "#CFD9E4"  # the messages themselves
 PALE = 0.3  # of what is delivered and not yet acknowledged
@@ -48,8 +48,10 @@ def stream(
 def describe(info: StreamInfo, consumers: Sequence[ConsumerInfo]) -> str:
     """The picture in words."""
     state = info.state
-    held = f"holds {state.messages:,} messages" if state.messages else "is empty"
+    held = f"holds {state.messages:,} message{'s' * (state.messages > 1)}" if state.messages else "is empty"
     span = f", {state.first_seq:,} to {state.last_seq:,}" if state.messages else ""
+    if state.messages and state.first_seq == state.last_seq:
+        span = f", {state.first_seq:,}"
     lines = [f"Stream {info.config.name} {held}{span}; {_let_go(info):,} were let go."]
     return "\n".join((*lines, *(f"{each.name}: {_numbers(each)}" for each in consumers)))
 
@@ -109,9 +111,9 @@ def _draw(axes: Axes, info: StreamInfo, consumers: Sequence[ConsumerInfo]) -> No
     elif not scale.last:
         axes.text(0, 0.5, "nothing stored yet", fontsize=9.5, color=ROLE.quiet, va="center")
     for row, each in enumerate(consumers):
-        _consumer(axes, each, scale, 1.35 + PITCH * row)
+        _consumer(axes, each, scale, 1.35 + 0.62 * row)
     axes.set_xlim(-LABELS, 1.005)
-    axes.set_ylim(1.3 + PITCH * len(consumers), -0.5)
+    axes.set_ylim(1.3 + 0.62 * len(consumers), -0.5)
     axes.axis("off")
 
 
@@ -160,7 +162,19 @@ def _consumer(axes: Axes, info: ConsumerInfo, scale: _Scale, y: float) -> None:
             bar = Rectangle((left, y - 0.17), right - left, 0.34)
             bar.set(facecolor=ROLE.consumer, edgecolor="none", alpha=alpha)
             axes.add_patch(bar)
-    axes.text(begin, y + 0.42, _numbers(info), va="center", fontsize=8.5, color=ROLE.consumer)
+    said = _numbers(info)
+    end, wide = max(begin, solid, pale), CHARACTER * (len(said) + 2)
+    x, side, colour, behind = end + 0.012, "left", ROLE.consumer, "none"
+    if end + wide > 1:  # no room on the right of the bar
+        if solid - begin > wide:
+            x, colour = begin + 0.012, "white"
+        else:
+            x, side = end - 0.012, "right"
+            colour, behind = (ROLE.ink, "none") if end - max(begin, solid) > wide else (colour, "white")
+    axes.text(
+        x, y, said, va="center", fontsize=8.5, ha=side, color=colour,
+        bbox={"fc": behind, "ec": "none", "pad": 1},
+    )  # fmt: skip
 
 
 def _name(axes: Axes, name: str, y: float, colour: str, size: float) -> None:

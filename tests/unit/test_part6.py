@@ -5,92 +5,129 @@ import uuid
 from typing import Any
 
 import pytest
-from nats.aio.msg import Msg
-from nats.js import JetStreamContext
-from nats.js.api import DiscardPolicy, PubAck, RetentionPolicy
+from nats.js.api import DiscardPolicy, RetentionPolicy
 
 from support.checks import part6
 from support.checks.check import Check
 
 
-def making(**limits: Any) -> Any:
-    async def make(js: JetStreamContext) -> None:
-        await js.add_stream(name="SENSORS", **{"subjects": ["sensors.>"], **limits})
+def made(**config: Any) -> Any:
+    async def make(js: Any) -> None:
+        await js.add_stream(**({"name": "SENSORS", "subjects": ["sensors.>"]} | config))
 
     return make
 
 
-async def no_stream(js: JetStreamContext) -> None:
-    """Do nothing."""
+NEW = DiscardPolicy.NEW
 
 
-def publishing(*, tries: int = 100, each_new: bool = False, ids: bool = True, same: bool = False) -> Any:
-    async def publish(js: JetStreamContext, subject: str, payload: bytes) -> PubAck | None:
-        name = "the same for all" if same else str(uuid.uuid4())
+def publisher(identify: Any = None, *, tries: int = 1000, timeout: float = 0.3, give: Any = None) -> Any:
+    async def publish(js: Any, subject: str, payload: bytes) -> Any:
+        headers = {"Nats-Msg-Id": identify(payload)} if identify else None
         for _ in range(tries):
-            if each_new:
-                name = str(uuid.uuid4())
             try:
-                headers = {"Nats-Msg-Id": name} if ids else None
-                return await js.publish(subject, payload, timeout=0.3, headers=headers)
+                ack = await js.publish(subject, payload, timeout=timeout, headers=headers)
             except TimeoutError:
                 continue
-        return None
+            return give(ack) if give else ack
+        raise TimeoutError
 
     return publish
 
 
-def working(*, first_ack: bool = False, batch: int = 10, acks: bool = True, last_only: bool = False) -> Any:
+def unique(_: bytes) -> str:
+    return uuid.uuid4().hex
+
+
+async def a_new_id_each_time(js: Any, subject: str, payload: bytes) -> Any:
+    while True:
+        try:
+            return await js.publish(subject, payload, timeout=0.3, headers={"Nats-Msg-Id": unique(b"")})
+        except TimeoutError:
+            continue
+
+
+def worker(*, before: bool = False, after: bool = True, last: bool = False, timeout: float = 2) -> Any:
+    """Acknowledge before the work, after it, or the last one of a batch."""
+
     async def work(subscription: Any, handle: Any) -> None:
         while True:
             try:
-                messages: list[Msg] = await subscription.fetch(batch, timeout=2)
+                messages = await subscription.fetch(10, timeout=timeout)
             except TimeoutError:
                 return
             for message in messages:
-                if first_ack:
+                if before:
                     await message.ack()
                 await handle(message)
-                if acks and not first_ack and not last_only:
+                if after and not last:
                     await message.ack()
-            for message in messages if last_only else []:
-                await message.ack()
+            if last:
+                for message in messages:
+                    await message.ack()
 
     return work
+
+
+async def endless(subscription: Any, handle: Any) -> None:
+    """A worker need not return."""
+    while True:
+        try:
+            (message,) = await subscription.fetch(1, timeout=0.2)
+        except TimeoutError:
+            continue
+        await handle(message)
+        await message.ack()
+
+
+async def idle(subscription: Any, handle: Any) -> None:
+    await subscription.fetch(1, timeout=1)
 
 
 @pytest.mark.parametrize(
     ("given", "answer", "said"),
     [
-        (part6.refuses_when_full, making(max_msgs=100, discard=DiscardPolicy.NEW), "✓ 100 messages stored"),
-        (part6.refuses_when_full, making(max_msgs=100), "it is to be refused instead"),
-        (part6.refuses_when_full, making(), "limit the stream to 100, over all subjects"),
+        (part6.refuses_when_full, made(max_msgs=100, discard=NEW), "✓ 100 messages stored, 10 refused"),
+        (part6.refuses_when_full, made(max_msgs=100), "and message 10 is gone for it"),
+        (part6.refuses_when_full, made(), "110 messages were stored: limit the stream to 100"),
+        (part6.refuses_when_full, made(max_msgs=50, discard=NEW), "message 51 was refused already"),
+        (part6.refuses_when_full, made(max_msgs=105, discard=NEW), "message 106 was the first to be refused"),
+        (part6.refuses_when_full, made(max_msgs=100, discard=NEW, max_age=60), "forgets by age, after 60 s"),
         (
             part6.refuses_when_full,
-            making(max_msgs=50, discard=DiscardPolicy.NEW),
-            "message 51 was refused already",
+            made(max_msgs=100, discard=NEW, retention=RetentionPolicy.WORK_QUEUE),
+            "forgets what was acknowledged",
         ),
+        (part6.refuses_when_full, made(max_msgs_per_subject=33), "is gone for it"),
         (
             part6.refuses_when_full,
-            making(max_msgs=101, discard=DiscardPolicy.NEW),
-            "message 102 was the first",
+            made(subjects=["sensors.*", "other"]),
+            "SENSORS is to take sensors.> and nothing else",
+        ),
+        (part6.refuses_when_full, made(name="SENSOR"), "there is no stream SENSORS"),
+        (part6.publishes_once, publisher(unique), "✓ 3 tries and more"),
+        (part6.publishes_once, publisher(), "the order is stored more than once"),
+        (part6.publishes_once, a_new_id_each_time, "the order is stored more than once"),
+        (part6.publishes_once, publisher(lambda payload: payload.decode()), "the id must differ"),
+        (part6.publishes_once, publisher(lambda _: "1"), "the id must differ"),
+        (part6.publishes_once, publisher(unique, tries=2), "it gave up with a TimeoutError"),
+        (
+            part6.publishes_once,
+            publisher(unique, timeout=8),
+            "no second try within 4 s: use js.publish with timeout=0.3",
         ),
         (
-            part6.refuses_when_full,
-            making(max_msgs=100, discard=DiscardPolicy.NEW, retention=RetentionPolicy.INTEREST),
-            "it is to be refused instead",
+            part6.publishes_once,
+            publisher(unique, give=lambda ack: ack.seq),
+            "return the PubAck of js.publish",
         ),
-        (part6.refuses_when_full, no_stream, "there is no stream SENSORS"),
-        (part6.publishes_once, publishing(), "✓ 3 tries and more"),
-        (part6.publishes_once, publishing(ids=False), "each try arrived, timed out or not"),
-        (part6.publishes_once, publishing(each_new=True), "each try arrived, timed out or not"),
-        (part6.publishes_once, publishing(tries=1), "return the PubAck"),
-        (part6.publishes_once, publishing(same=True), "the id must differ"),
-        (part6.survives_a_crash, working(), "✓ ack floor 12"),
-        (part6.survives_a_crash, working(batch=1), "✓ ack floor 12"),
-        (part6.survives_a_crash, working(first_ack=True), "it acknowledged what it had not handled"),
-        (part6.survives_a_crash, working(acks=False), "ack floor is 0: acknowledge each job"),
-        (part6.survives_a_crash, working(last_only=True), "ack floor is 10: acknowledge each job"),
+        (part6.survives_a_crash, worker(), "✓ ack floor 12 after the crash"),
+        (part6.survives_a_crash, endless, "✓ ack floor 12 after the crash"),
+        (part6.survives_a_crash, worker(before=True, after=False), "it acknowledged what it had not handled"),
+        (part6.survives_a_crash, worker(after=False), "the server's ack floor is 0"),
+        (part6.survives_a_crash, worker(last=True), "the server's ack floor is 10"),
+        (part6.survives_a_crash, worker(timeout=0.1), "job 13 was never handled"),
+        (part6.survives_a_crash, idle, "0 jobs were handled, and then none"),
     ],
 )
 def test_part_6_judges_what_an_answer_does(given: Check, answer: object, said: str) -> None:
