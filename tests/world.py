@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Self
 
-from support import Child, NatsServer
+from support import Child, NatsServer, Processes
+from support.processes import SHIPPER as COMMAND
 
-SHIPPER = [sys.executable, "-m", "support.shipper"]
+SHIPPER = [*COMMAND]
 
 
 class World:
@@ -28,14 +28,13 @@ class World:
             "SHIPPER_OUTPUT": "log-%Y%m%d",
             **more,
         }
-        self._children: list[Child] = []
+        self._processes = Processes()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for child in self._children:
-            child.close()
+        self._processes.close()
 
     def environment(self, host: str | None, **more: str) -> dict[str, str]:
         """The settings of one process; of the producer of `host`, if one is named."""
@@ -63,11 +62,7 @@ class World:
         self, *words: str, host: str | None = None, timeout: float = 30, **more: str
     ) -> subprocess.CompletedProcess[str]:
         """Run a command of the shipper to its end."""
-        inherited = {
-            key: value for key, value in os.environ.items() if not key.startswith(("NATS_", "SHIPPER_"))
-        }
-        environment = {**inherited, **self.environment(host, **more)}
-        environment = {key: value for key, value in environment.items() if value}
+        environment = os.environ | self._processes.environment(**self.environment(host, **more))
         return subprocess.run(
             [*SHIPPER, *words], env=environment, capture_output=True, text=True, timeout=timeout
         )
@@ -80,9 +75,7 @@ class World:
 
     def start(self, *words: str, host: str | None = None, **more: str) -> Child:
         """Start a command in the background."""
-        child = Child([*SHIPPER, *words], environment=self.environment(host, **more))
-        self._children.append(child)
-        return child
+        return self._processes.start(*words, **self.environment(host, **more))
 
     def ship(self, *hosts: str) -> None:
         """Ship all that is in the hosts' logs, and store it."""
