@@ -58,7 +58,8 @@ class Processes:
             return child.output()
         finally:
             child.close()
-            self._children.remove(child)
+            if child in self._children:  # `close` may have been called meanwhile
+                self._children.remove(child)
 
     def close(self) -> None:
         """End all of them, and let go of their output. May be called again."""

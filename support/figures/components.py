@@ -7,25 +7,18 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
 
 import psutil
 from matplotlib.axes import Axes
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 
+from ..limits import Running
 from .look import ROLE, WIDTH, picture
 
 ROW = 0.62  # inches for one component
 BEND = 0.09  # of a line that has another one in the opposite direction
 MARGIN = 0.1  # fraction of the width, left and right of the components' middles
-
-
-class Running(Protocol):
-    """Anything that has a process: `Child`, `NatsServer`."""
-
-    @property
-    def pid(self) -> int | None: ...
 
 
 Columns = Sequence[Mapping[str, Running | int]]

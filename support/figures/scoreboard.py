@@ -109,8 +109,7 @@ def _draw(axes: Axes, columns: Mapping[int, Results], part: int) -> None:
 def _cell(axes: Axes, x: int, y: int, good: bool, shown: str, *, pale: bool = False) -> None:
     colour = ROLE.consumer if good else ROLE.lost
     _box(axes, x, y, colour, 0.18 if pale else 1.0)
-    mark = "✓" if good else "✗"
-    text = shown or mark
+    text = shown or ("✓" if good else "✗")
     axes.text(
         x + 0.5, y + 0.5, text, ha="center", va="center", fontsize=8, weight="bold",
         color=colour if pale else "white",

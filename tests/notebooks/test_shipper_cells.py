@@ -3,7 +3,6 @@
 import ast
 import inspect
 import re
-from pathlib import Path
 
 import nbformat
 import pytest
@@ -53,4 +52,3 @@ def test_a_difference_is_found() -> None:
     one, other = "def f(a):\n    return a % 2", "def f(a: int) -> int:\n    'Doc.'\n    return a % 3"
     assert bare(ast.parse(one), "f") != bare(ast.parse(other), "f")
     assert bare(ast.parse(one), "f") == bare(ast.parse(other.replace("3", "2")), "f")
-    assert Path(subjects.__file__).name == "subjects.py"

@@ -1,15 +1,12 @@
 """The picture of deliveries: what it says, when the clock runs, and that marks can be told apart."""
 
 import base64
-from collections.abc import Iterator
 from typing import Any
 
 import matplotlib as mpl
-import matplotlib.pyplot as plt
 import pytest
 
 from support.figures import deliveries
-from support.figures import look as module
 from support.figures.deliveries import LOOKS, clocks
 
 mpl.use("Agg")
@@ -22,15 +19,6 @@ ROWS = {
     "next": [(0.0, "delivered"), (0.1, "next"), (0.1, "delivered"), (0.2, "ack")],
     "no answer": [(0.0, "delivered"), (0.5, "again"), (1.0, "given up")],
 }
-
-
-@pytest.fixture
-def shown(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
-    """The pictures that a notebook would have got."""
-    found: list[dict[str, Any]] = []
-    monkeypatch.setattr(module, "display", lambda content, **more: found.append({**content, **more}))
-    yield found
-    assert not plt.get_fignums(), "a figure stayed open"
 
 
 def test_each_row_is_told_in_words_without_times(shown: list[dict[str, Any]]) -> None:

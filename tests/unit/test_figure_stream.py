@@ -2,13 +2,11 @@
 
 import asyncio
 import base64
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import matplotlib as mpl
-import matplotlib.pyplot as plt
 import nats
 import pytest
 from nats.js.api import (
@@ -20,20 +18,11 @@ from nats.js.api import (
     StreamState,
 )
 
-from support.figures import look, stream
+from support.figures import stream
 from support.figures.stream import _Scale, describe
 from support.server import NatsServer
 
 mpl.use("Agg")
-
-
-@pytest.fixture
-def shown(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
-    """The pictures that a notebook would have got."""
-    found: list[dict[str, Any]] = []
-    monkeypatch.setattr(look, "display", lambda content, **more: found.append({**content, **more}))
-    yield found
-    assert not plt.get_fignums(), "a figure stayed open"
 
 
 def info(first: int, last: int, *, messages: int | None = None, name: str = "LOGS") -> StreamInfo:

@@ -1,16 +1,13 @@
 import asyncio
 import base64
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-import matplotlib.pyplot as plt
 import nats
 import pytest
 
-from support.figures import look as module
 from support.figures import partitions, picture, scoreboard, sequence, topology
 from support.figures.scoreboard import recorded, standing
 from support.figures.sequence import shorten
@@ -18,15 +15,6 @@ from support.server import NatsServer
 from support.wire import Frame, Wire
 
 mpl.use("Agg")
-
-
-@pytest.fixture
-def shown(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
-    """The pictures that a notebook would have got."""
-    found: list[dict[str, Any]] = []
-    monkeypatch.setattr(module, "display", lambda content, **more: found.append({**content, **more}))
-    yield found
-    assert not plt.get_fignums(), "a figure stayed open"
 
 
 def png(content: dict[str, Any]) -> bytes:

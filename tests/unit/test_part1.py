@@ -7,7 +7,6 @@ from typing import Any
 
 import httpx
 import matplotlib as mpl
-import matplotlib.pyplot as plt
 import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -17,7 +16,6 @@ from support.checks import Verdict, part1
 from support.checks.check import Check
 from support.child import Child
 from support.figures import components
-from support.figures import look as module
 from support.figures.components import Link, links
 from support.waiting import until
 
@@ -289,15 +287,6 @@ ends = [socket.create_connection(("127.0.0.1", int(sys.argv[1]))) for _ in range
 print("connected", flush=True)
 time.sleep(60)
 """
-
-
-@pytest.fixture
-def shown(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
-    """The pictures that a notebook would have got."""
-    found: list[dict[str, Any]] = []
-    monkeypatch.setattr(module, "display", lambda content, **more: found.append({**content, **more}))
-    yield found
-    assert not plt.get_fignums(), "a figure stayed open"
 
 
 @pytest.fixture
