@@ -56,3 +56,9 @@ def test_nobody_else_may_read_keys_and_credentials(tmp_path: Path) -> None:
     key = CertificateAuthority(tmp_path).issue("127.0.0.1").key
     for file in key, Operator().credentials(tmp_path / "user.creds"):
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_a_file_that_others_could_read_is_closed_to_them(tmp_path: Path) -> None:
+    (tmp_path / "127.0.0.1-key.pem").touch(0o644)
+    (tmp_path / "user.creds").touch(0o644)
+    test_nobody_else_may_read_keys_and_credentials(tmp_path)

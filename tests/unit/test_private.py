@@ -45,3 +45,21 @@ def test_it_stays_when_a_fork_of_its_owner_ends() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         os.waitpid(pid, 0)
         assert here.path.exists()
+
+
+FORKS = """
+import os, sys
+from support import PrivateDirectory
+closed, here = [PrivateDirectory() for _ in range(4)], PrivateDirectory()
+for each in closed:
+    each.close()
+if pid := os.fork():
+    os.waitpid(pid, 0)
+    print(here.path.exists())
+"""
+
+
+def test_a_fork_that_ends_normally_ends_nothing_of_its_owner() -> None:
+    """Also where the hook of a fork meets children that were closed, and are still referred to."""
+    owner = subprocess.run([sys.executable, "-c", FORKS], capture_output=True, text=True, timeout=30)
+    assert owner.stdout == "True\n"

@@ -55,3 +55,20 @@ def test_the_shippers_variables_of_this_process_are_not_passed_on(monkeypatch: p
     monkeypatch.setenv("SHIPPER_STREAM", "OTHER")
     found = Processes(SHIPPER_STREAM="LOGS", SHIPPER_SUBJECT="logs").environment(SHIPPER_SUBJECT=None)
     assert found == {"NATS_CREDS": "", "SHIPPER_STREAM": "LOGS", "SHIPPER_SUBJECT": ""}
+
+
+def test_all_are_ended_although_one_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    shipper = Processes(NATS_URL="nats://127.0.0.1:1", SHIPPER_SUBJECT="logs", SHIPPER_STREAM="LOGS")
+    first, last = shipper.start("setup"), shipper.start("setup")
+    pid, close = first.pid, last.close
+
+    def fail() -> None:
+        close()
+        raise OSError("cannot be ended")
+
+    monkeypatch.setattr(last, "close", fail)
+    with pytest.raises(OSError, match="cannot be ended"):
+        shipper.close()
+    assert pid
+    assert not psutil.pid_exists(pid)
+    shipper.close()
