@@ -1,7 +1,8 @@
 import asyncio
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import nats
 import psutil
@@ -12,6 +13,18 @@ from support.binary import ServerError
 from support.cluster import NatsCluster, Supercluster, free_ports
 from support.config import Config
 from support.server import NatsServer, PortTakenError
+
+T = TypeVar("T")
+
+
+async def settled(ask: Callable[[], Awaitable[T]]) -> T:
+    """What `ask` gives once the member asked knows who leads the stream: before that, "no responders"."""
+    for _ in range(50):
+        try:
+            return await ask()
+        except (TimeoutError, nats.errors.Error):
+            await asyncio.sleep(0.2)
+    raise AssertionError("the stream has no leader")
 
 
 async def settle(client: nats.aio.client.Client) -> None:
@@ -59,15 +72,10 @@ def test_with_jetstream_it_is_ready_when_a_replicated_stream_can_be_made() -> No
         try:
             stream = client.jetstream()
             await stream.add_stream(name="R3", subjects=["r3"], num_replicas=3)
-            await stream.publish("r3", b"kept")
+            await settled(lambda: stream.publish("r3", b"kept", headers={"Nats-Msg-Id": "one"}))
             cluster.kill("n1")
             cluster.restart("n1")
-            for _ in range(50):  # if it led the stream, a new leader is still being elected
-                try:
-                    return (await stream.stream_info("R3")).state.messages
-                except (TimeoutError, nats.errors.Error):
-                    await asyncio.sleep(0.2)
-            raise AssertionError("the stream has no leader")
+            return (await settled(lambda: stream.stream_info("R3"))).state.messages
         finally:
             await client.close()
 
