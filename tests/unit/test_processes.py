@@ -22,7 +22,7 @@ def test_commands_share_settings_and_end_with_the_block(
         consumer = shipper.start("consumer", SHIPPER_DIRECTORY=out)
         pid = consumer.pid
         assert pid
-        eventually(lambda: server.monitor.varz().subscriptions)
+        eventually(lambda: any(each.subscriptions for each in server.monitor.connz().connections))
         said = asyncio.run(
             shipper.run(
                 "producer", "--once", HOSTNAME=HOST, SHIPPER_FILE=log, SHIPPER_STATE=tmp_path / "state"
