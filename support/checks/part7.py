@@ -20,7 +20,7 @@ from .check import NotYet, check
 from .room import Room
 
 REPLY = 5.0  # seconds to wait for one reply
-MANY = 300  # streams: more than one page of STREAM.LIST, which holds 256
+MANY = 520  # streams: more than two pages of STREAM.LIST, which holds 256
 
 List = Callable[[Client, str, str], Awaitable[list[Any]]]
 Differences = Callable[[dict[str, Any], dict[str, Any]], Mapping[str, object]]
@@ -68,9 +68,7 @@ async def lists_everything(room: Room, answer: List) -> str:
         ) from error
     else:
         raise NotYet("the reply held an error object, and your function raised nothing")
-    return (
-        f"{MANY} streams in two pages, two consumers, none, and an error raised where the stream is missing"
-    )
+    return f"{MANY} streams in three pages, two consumers, none, and an error raised for a missing stream"
 
 
 @check(jetstream=True)
@@ -96,10 +94,12 @@ async def finds_differences(room: Room, answer: Differences) -> str:
             {},
         ),
         ("the age limit", {"max_age": 60 * 10**9}, {"max_age": (3600 * 10**9, 60 * 10**9)}),
+        ("an age limit taken away", {"max_age": 0}, {"max_age": (3600 * 10**9, 0)}),
         ("a list", {"subjects": ["logs.>", "l"]}, {"subjects": (["logs.>"], ["logs.>", "l"])}),
         ("a switch", {"deny_delete": True}, {"deny_delete": (False, True)}),
         ("a nested field", {"metadata": {"team": "ops"}}, {"metadata.team": ("web", "ops")}),
         ("a new nested field", {"metadata": {"owner": "anna"}}, {"metadata.owner": (None, "anna")}),
+        ("a nested field emptied", {"metadata": {"team": ""}}, {"metadata.team": ("web", "")}),
         (
             "a nested number",
             {"consumer_limits": {"max_ack_pending": 100}},
@@ -126,7 +126,7 @@ async def finds_differences(room: Room, answer: Differences) -> str:
                 raise NotYet(
                     f"for {what} the pair is {right[name]}, (found, wanted), and yours {values!r:.60}"
                 )
-    return "seven changes found, four of them nested, and none in defaults or in what the server added"
+    return "nine changes found, five of them nested, and none in defaults or in what the server added"
 
 
 @check(deadline=30)
@@ -138,6 +138,8 @@ async def confines_a_producer(room: Room, answer: Confine) -> str:
     permissions = answer(host)
     if not isinstance(permissions, Permissions):
         raise NotYet(f"return Permissions; you returned a {type(permissions).__name__}")
+    if permissions.allow_responses:
+        raise NotYet("it answers no requests: leave allow_responses out")
     operator, producer = User("operator"), User("producer", permissions=permissions)
     config = Config(accounts=[Account("LOGS", users=[operator, producer], jetstream=True)])
     try:
@@ -145,7 +147,7 @@ async def confines_a_producer(room: Room, answer: Confine) -> str:
             await _try_producer(server, operator, producer, host, other)
     except ServerError as error:
         raise NotYet(str(error).partition("\n")[0]) from None
-    return "its own lines stored and acknowledged; every other subject, call and inbox refused"
+    return "its own lines stored and acknowledged; all other subjects, calls and inboxes tried, refused"
 
 
 async def _try_producer(server: NatsServer, operator: User, producer: User, host: str, other: str) -> None:
@@ -190,9 +192,13 @@ async def _try_producer(server: NatsServer, operator: User, producer: User, host
             f"logs.p2.{host}": "it can publish in another partition",
             f"logs.p1.{host}.more": "it can publish below its own subject, which is another one",
             "$JS.API.INFO": "it can ask about JetStream: $JS.API.INFO",
+            "$JS.API.STREAM.NAMES": "it can list the streams: $JS.API.STREAM.NAMES",
             "$JS.API.STREAM.INFO.LOGS": "it can look at the stream: $JS.API.STREAM.INFO.LOGS",
             "$JS.API.STREAM.MSG.GET.LOGS": "it can read every line: $JS.API.STREAM.MSG.GET.LOGS",
             "$JS.API.CONSUMER.CREATE.LOGS": "it can have lines delivered: $JS.API.CONSUMER.CREATE.LOGS",
+            "$JS.API.CONSUMER.MSG.NEXT.LOGS.C": "it can fetch lines: $JS.API.CONSUMER.MSG.NEXT.…",
+            "$JS.ACK.LOGS.C.1.1.1.1.0": "it can acknowledge lines for a reader: $JS.ACK.…",
+            "$JS.API.STREAM.PURGE.LOGS": "it can empty the stream: $JS.API.STREAM.PURGE.LOGS",
             "$JS.API.STREAM.DELETE.LOGS": "it can delete the stream: $JS.API.STREAM.DELETE.LOGS",
             "_INBOX.operator.1": "it can send forged replies to the operator's inbox",
             f"_INBOX.{host}.1": "it can send replies to itself, which it does not need",
@@ -204,9 +210,13 @@ async def _try_producer(server: NatsServer, operator: User, producer: User, host
         for subject, what in {
             "logs.>": "it can listen to the lines of all hosts: an empty list of subjects allows all",
             "_INBOX.operator.>": "it can listen to the operator's replies: allow its own inboxes only",
+            "_INBOX.operator.*.*": "it can listen to the operator's replies: allow its own inboxes only",
             "_INBOX.>": "it can listen to everybody's replies: allow its own inboxes only",
             "$JS.EVENT.>": "it can listen to what JetStream reports",
+            "$JS.EVENT.ADVISORY.API": "it can listen to what JetStream reports",
             f"logs.p1.{host}": "it can listen to its own lines, which it does not need",
+            f"logs.p1.{other}": "it can listen to another host",
+            f"logs.p2.{other}": "it can listen to another partition",
             "ELSE.where": "it can listen to any subject that is not denied",
         }.items():
             listening = await client.subscribe(subject)

@@ -35,6 +35,17 @@ async def one_page(nc: Client, call: str, key: str) -> Any:
     return json.loads((await nc.request(f"$JS.API.{call}", b"{}", timeout=5)).data)[key]
 
 
+async def two_pages(nc: Client, call: str, key: str) -> Any:
+    first = await whole_reply(nc, call, key)
+    if "error" in first:
+        raise RuntimeError(first["error"]["description"])
+    found: list[Any] = first[key] or []
+    if len(found) < first["total"]:
+        body = json.dumps({"offset": len(found)}).encode()
+        found += json.loads((await nc.request(f"$JS.API.{call}", body, timeout=5)).data)[key]
+    return found
+
+
 async def whole_reply(nc: Client, call: str, key: str) -> Any:
     return json.loads((await nc.request(f"$JS.API.{call}", b"{}", timeout=5)).data)
 
@@ -65,6 +76,10 @@ def only_top(wanted: dict[str, Any], found: dict[str, Any]) -> Any:
     }
 
 
+def if_it_says_something(wanted: dict[str, Any], found: dict[str, Any]) -> Any:
+    return {name: values for name, values in nested()(wanted, found).items() if values[1]}
+
+
 def last_name_only(wanted: dict[str, Any], found: dict[str, Any]) -> Any:
     return {
         name.rpartition(".")[2]: values
@@ -91,9 +106,10 @@ OWN, INBOX = "logs.p1.{}", "_INBOX.{}.>"
 @pytest.mark.parametrize(
     ("given", "answer", "said"),
     [
-        (part7.lists_everything, pages(), "✓ 300 streams in two pages"),
-        (part7.lists_everything, one_page, "STREAM.LIST brought 256 of 300"),
+        (part7.lists_everything, pages(), "✓ 520 streams in three pages"),
+        (part7.lists_everything, one_page, "STREAM.LIST brought 256 of 520"),
         (part7.lists_everything, pages(step=100), "STREAM.LIST brought some twice"),
+        (part7.lists_everything, two_pages, "STREAM.LIST brought 512 of 520"),
         (part7.lists_everything, whole_reply, "a list of what stands under 'streams' was expected"),
         (part7.lists_everything, pages(error=None), "your function raised nothing"),
         (
@@ -102,10 +118,15 @@ OWN, INBOX = "logs.p1.{}", "_INBOX.{}.>"
             "must become a RuntimeError, and yours a ValueError",
         ),
         (part7.lists_everything, pages(text="it failed"), "must hold the description"),
-        (part7.finds_differences, nested(), "✓ seven changes found"),
+        (part7.finds_differences, nested(), "✓ nine changes found"),
         (part7.finds_differences, flat, "you found one in metadata"),
         (part7.finds_differences, nested(empty=True), "because it is empty there is no difference"),
         (part7.finds_differences, nested(everything=True), "there is no difference, and you found one in"),
+        (
+            part7.finds_differences,
+            if_it_says_something,
+            "for an age limit taken away max_age differs, and you found nothing",
+        ),
         (
             part7.finds_differences,
             only_top,
@@ -123,6 +144,15 @@ OWN, INBOX = "logs.p1.{}", "_INBOX.{}.>"
         (part7.confines_a_producer, may([OWN, f"{OWN}.>"], [INBOX]), "below its own subject"),
         (part7.confines_a_producer, may([OWN, "$JS.API.INFO"], [INBOX]), "$JS.API.INFO"),
         (part7.confines_a_producer, may([OWN, "$JS.API.*.INFO.>"], [INBOX]), "look at the stream"),
+        (part7.confines_a_producer, may([OWN, "$JS.API.STREAM.NAMES"], [INBOX]), "list the streams"),
+        (part7.confines_a_producer, may([OWN, "$JS.API.STREAM.PURGE.LOGS"], [INBOX]), "empty the stream"),
+        (part7.confines_a_producer, may([OWN, "$JS.ACK.>"], [INBOX]), "acknowledge lines for a reader"),
+        (part7.confines_a_producer, may([OWN, "$JS.API.CONSUMER.MSG.>"], [INBOX]), "fetch lines"),
+        (part7.confines_a_producer, may([OWN], [INBOX], allow_responses=True), "answers no requests"),
+        (part7.confines_a_producer, may([OWN], ["_INBOX.*.*.*"]), "the operator's replies"),
+        (part7.confines_a_producer, may([OWN], [INBOX, "logs.p2.>"]), "listen to another partition"),
+        (part7.confines_a_producer, may([OWN], [INBOX, "logs.p1.*"]), "listen to its own lines"),
+        (part7.confines_a_producer, may([OWN], [INBOX, "$JS.EVENT.ADVISORY.API"]), "JetStream reports"),
         (part7.confines_a_producer, may([OWN, "_INBOX.>"], [INBOX]), "forged replies"),
         (part7.confines_a_producer, may([OWN, INBOX], [INBOX]), "replies to itself"),
         (part7.confines_a_producer, may([], [INBOX], deny_publish=["$JS.>"]), "publish as another host"),
