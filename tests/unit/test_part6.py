@@ -47,13 +47,15 @@ async def a_new_id_each_time(js: Any, subject: str, payload: bytes) -> Any:
             continue
 
 
-def worker(*, before: bool = False, after: bool = True, last: bool = False, timeout: float = 2) -> Any:
+def worker(
+    *, before: bool = False, after: bool = True, last: bool = False, timeout: float = 2, batch: int = 10
+) -> Any:
     """Acknowledge before the work, after it, or the last one of a batch."""
 
     async def work(subscription: Any, handle: Any) -> None:
         while True:
             try:
-                messages = await subscription.fetch(10, timeout=timeout)
+                messages = await subscription.fetch(batch, timeout=timeout)
             except TimeoutError:
                 return
             for message in messages:
@@ -95,6 +97,11 @@ async def idle(subscription: Any, handle: Any) -> None:
         (part6.refuses_when_full, made(max_msgs=100, discard=NEW, max_age=60), "forgets by age, after 60 s"),
         (
             part6.refuses_when_full,
+            made(max_msgs=100, discard=NEW, max_msgs_per_subject=50),
+            "it still forgets, or refuses, by subject",
+        ),
+        (
+            part6.refuses_when_full,
             made(max_msgs=100, discard=NEW, retention=RetentionPolicy.WORK_QUEUE),
             "forgets what was acknowledged",
         ),
@@ -105,28 +112,31 @@ async def idle(subscription: Any, handle: Any) -> None:
             "SENSORS is to take sensors.> and nothing else",
         ),
         (part6.refuses_when_full, made(name="SENSOR"), "there is no stream SENSORS"),
-        (part6.publishes_once, publisher(unique), "✓ 3 tries and more"),
+        (part6.publishes_once, publisher(unique), "✓ the server was down for several tries"),
         (part6.publishes_once, publisher(), "the order is stored more than once"),
         (part6.publishes_once, a_new_id_each_time, "the order is stored more than once"),
         (part6.publishes_once, publisher(lambda payload: payload.decode()), "the id must differ"),
         (part6.publishes_once, publisher(lambda _: "1"), "the id must differ"),
         (part6.publishes_once, publisher(unique, tries=2), "it gave up with a TimeoutError"),
+        (part6.publishes_once, publisher(unique, tries=5), "it gave up with a TimeoutError"),
+        (part6.publishes_once, publisher(unique, timeout=2.5), "no third try within 4 s"),
         (
             part6.publishes_once,
             publisher(unique, timeout=8),
-            "no second try within 4 s: use js.publish with timeout=0.3",
+            "no third try within 4 s: use js.publish with timeout=0.3",
         ),
         (
             part6.publishes_once,
             publisher(unique, give=lambda ack: ack.seq),
             "return the PubAck of js.publish",
         ),
-        (part6.survives_a_crash, worker(), "✓ ack floor 12 after the crash"),
-        (part6.survives_a_crash, endless, "✓ ack floor 12 after the crash"),
+        (part6.survives_a_crash, worker(), "✓ ack floor 13 after the crash"),
+        (part6.survives_a_crash, endless, "✓ ack floor 13 after the crash"),
         (part6.survives_a_crash, worker(before=True, after=False), "it acknowledged what it had not handled"),
         (part6.survives_a_crash, worker(after=False), "the server's ack floor is 0"),
         (part6.survives_a_crash, worker(last=True), "the server's ack floor is 10"),
-        (part6.survives_a_crash, worker(timeout=0.1), "job 13 was never handled"),
+        (part6.survives_a_crash, worker(last=True, batch=4), "the server's ack floor is 12"),
+        (part6.survives_a_crash, worker(timeout=0.1), "job 14 was never handled"),
         (part6.survives_a_crash, idle, "0 jobs were handled, and then none"),
     ],
 )
