@@ -36,6 +36,8 @@ async def on_connections(
     """Run `work(connection)`; when the connection is lost, cancel it and run it again on a new one, for ever.
 
     Each connection begins with nothing half sent on it: so `work` begins with finding out how far it is.
+    `work` lets an error of a closed connection through, since its cancellation may get lost: a call that is
+    answered in the same moment swallows it (`asyncio.wait_for` of Python 3.11, which nats-py uses).
     Returns what `work` returns; None if `stop` is set while there is no server.
     """
     delay = BACKOFF[0]
@@ -83,8 +85,8 @@ async def _connect(link: Link, name: str, lost: asyncio.Event, notices: Notices)
     async def gone() -> None:
         lost.set()
 
-    return await asyncio.wait_for(
-        nats.connect(
+    async with asyncio.timeout(ATTEMPT):
+        return await nats.connect(
             list(link.servers),
             name=name,
             error_cb=note,
@@ -98,9 +100,7 @@ async def _connect(link: Link, name: str, lost: asyncio.Event, notices: Notices)
             max_outstanding_pings=2,
             tls=_tls(link),
             user_credentials=str(link.credentials) if link.credentials else None,
-        ),
-        ATTEMPT,
-    )
+        )
 
 
 def _tls(link: Link) -> ssl.SSLContext | None:
@@ -116,7 +116,8 @@ def _tls(link: Link) -> ssl.SSLContext | None:
 async def pause(seconds: float, stop: asyncio.Event) -> None:
     """Wait for some time, or until `stop` is set."""
     with suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            await stop.wait()
 
 
 async def settled(nc: Client, timeout: int = 5) -> None:

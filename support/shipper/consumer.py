@@ -143,6 +143,8 @@ class Consumer:
                             self._busy -= 1
                         delay = BACKOFF[0]
             except PASSING as error:
+                if nc.is_closed:
+                    raise
                 self.notices.trouble(kind, f"cannot read partition {number}: {reason(error)}; trying on")
                 await pause(delay, self._stop)
                 delay = min(2 * delay, BACKOFF[1])

@@ -119,7 +119,8 @@ class _Inbox:
     async def take(self, patience: float) -> list[Msg]:
         if not self._messages and not self._wrong:
             try:
-                await asyncio.wait_for(self._come.wait(), patience)
+                async with asyncio.timeout(patience):
+                    await self._come.wait()
             except TimeoutError:
                 return []
         found = list(self._messages)

@@ -38,7 +38,8 @@ async def be_the_only_one(nc: Client, subject: str, *, process: str, said: str, 
     asking = await nc.subscribe(inbox, cb=answered)
     await nc.publish(subject, b"who is there?", reply=inbox)
     with suppress(TimeoutError):
-        if other := await asyncio.wait_for(found, PATIENCE):
-            raise RefusedError(otherwise.replace("{other}", other))
+        async with asyncio.timeout(PATIENCE):
+            if other := await found:
+                raise RefusedError(otherwise.replace("{other}", other))
     await asking.unsubscribe()
     await nc.subscribe(subject, cb=answer)

@@ -118,6 +118,8 @@ class Producer:
                 except UncertainError:
                     delay = BACKOFF[0]
                 except PASSING as error:
+                    if nc.is_closed:
+                        raise
                     self.notices.trouble(
                         "shipping", f"cannot ship to {self.subject}: {reason(error)}; trying on"
                     )

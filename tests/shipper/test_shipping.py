@@ -28,6 +28,22 @@ from support.config import Account, Config, Permissions, User
 WEB1 = "web1.example.net"
 Wait = Callable[..., None]
 
+DEAF = """
+import asyncio, types
+from support.shipper import feeds, producer
+
+def deaf(wait):
+    async def waiting(*arguments):
+        try:
+            return await wait(*arguments)
+        except asyncio.CancelledError:
+            return []
+    return waiting
+
+feeds._Inbox.take = deaf(feeds._Inbox.take)
+producer.asyncio = types.SimpleNamespace(**vars(asyncio) | {"sleep": deaf(asyncio.sleep)})
+"""
+
 
 def ask(world: World, question: Callable[[Client], Coroutine[Any, Any, Any]]) -> Any:
     """Ask the server of a world something, on a connection of our own."""
@@ -378,6 +394,24 @@ def test_producer_and_consumer_go_on_after_the_server_was_restarted(world: World
         eventually(lambda number=number: world.stored(WEB1).endswith(b"%d\n" % number), timeout=8)
     assert world.stored(WEB1) == b"one\n0\n1\n"
     assert producer.pid and consumer.pid
+
+
+@pytest.mark.parametrize("side", ["producer", "consumer"])
+def test_a_cancellation_that_gets_lost_keeps_no_dead_connection(
+    world: World, eventually: Wait, tmp_path: Path, side: str
+) -> None:
+    # What Python 3.11's wait_for does now and then, each time: it returns, and the cancellation is gone.
+    (tmp_path / "deaf").mkdir()
+    (tmp_path / "deaf" / "sitecustomize.py").write_text(DEAF)
+    world.write(WEB1, b"one\n")
+    deaf = {"PYTHONPATH": str(tmp_path / "deaf")}
+    world.start("producer", host=WEB1, **(deaf if side == "producer" else {}))
+    world.start("consumer", **(deaf if side == "consumer" else {}))
+    eventually(lambda: world.stored(WEB1) == b"one\n")
+    world.server.kill()
+    world.write(WEB1, b"two\n")
+    world.server.restart()
+    eventually(lambda: world.stored(WEB1) == b"one\ntwo\n", timeout=20)
 
 
 def test_poison_is_passed_over(world: World) -> None:
