@@ -36,10 +36,17 @@ def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     before = private_directories()
     yield
     gc.collect()
-    running = [each.pid for each in psutil.Process().children(recursive=True) if "nats-server" in each.name()]
+    running = [each.pid for each in psutil.Process().children(recursive=True) if is_server(each)]
     assert not running, f"nats-server still running: {running}"
     left = private_directories() - before
     assert not left, f"directories left behind: {left}"
+
+
+def is_server(process: psutil.Process) -> bool:
+    try:
+        return "nats-server" in process.name()
+    except psutil.NoSuchProcess:  # it has just ended
+        return False
 
 
 def private_directories() -> set[str]:

@@ -22,7 +22,7 @@ from .room import Room
 MOST = 100  # messages in SENSORS
 TRY = 0.3  # seconds that one try to publish waits for its acknowledgement
 TRIES = 8  # while the server is down
-ACK_WAIT = 0.5  # seconds until an unacknowledged job comes again
+ACK_WAIT = 1.5  # seconds until an unacknowledged job comes again
 JOBS, CRASH = 30, 14  # jobs in all, and the one in which the worker dies
 POLL = 0.02  # seconds between two questions to the server
 SOON = 1.0  # seconds for what was sent to be in force
@@ -95,9 +95,10 @@ async def publishes_once(room: Room, publish: Publish) -> str:
     """An order is stored just once, though the server is down while it is published."""
     client = await room.connect("shop", reconnect=True)
     js = _Counted(client, timeout=TRY)
-    await js.add_stream(name="ORDERS", subjects=["orders"])
+    asking = client.jetstream()
+    await asking.add_stream(name="ORDERS", subjects=["orders"])
     twins = [await _published(publish, js, b"1 pen") for _ in range(2)]
-    if (await js.stream_info("ORDERS")).state.messages != 2:
+    if (await asking.stream_info("ORDERS")).state.messages != 2:
         raise NotYet("two customers ordered 1 pen each, and 2 messages are to be stored: the id must differ")
     if twins[0].seq == twins[1].seq:
         raise NotYet("return the PubAck of your own message")
@@ -121,7 +122,7 @@ async def publishes_once(room: Room, publish: Publish) -> str:
         raise NotYet("the server is back, and your function does not return: return the PubAck once it comes")
     ack = order.result()
     await room.settle(client)
-    state = (await js.stream_info("ORDERS")).state
+    state = (await asking.stream_info("ORDERS")).state
     if state.messages > 3:
         raise NotYet("the order is stored more than once: each try arrived, also those that had timed out")
     if ack.seq != 3:

@@ -15,7 +15,7 @@ from support.checks import NotYet, Room, Verdict, check, part3
 from support.checks.check import Check
 
 
-@check(deadline=1)
+@check(deadline=3)
 async def calls_it(room: Room, answer: Callable[..., Awaitable[str]]) -> str:
     """The answer returns "right"."""
     if (found := await answer(room)) != "right":
@@ -85,8 +85,8 @@ async def breaks_in_the_background(room: Room) -> str:
         (..., "not yet: there is nothing to check so far"),
         (42, "not yet: your code raised TypeError: 'int' object is not callable"),
         (broken, "not yet: your code raised ZeroDivisionError: division by zero (line "),
-        (forever, "not yet: no result within 1 s"),
-        (swallows, "not yet: no result within 1 s"),
+        (forever, "not yet: no result within 3 s"),
+        (swallows, "not yet: no result within 3 s"),
         (closes, "✓ it was right"),
         (
             breaks_in_the_background,
@@ -99,7 +99,7 @@ def test_a_check_says_one_line_whatever_the_answer_does(answer: object, said: st
     line = str(verdict(calls_it, answer))
     assert line.startswith(said)
     assert "\n" not in line
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 15
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs SIGALRM")
@@ -466,7 +466,7 @@ async def blocks_when_cancelled(_: Room) -> None:
 def test_no_way_to_block_outlives_the_deadline_for_long(answer: object) -> None:
     begin = time.monotonic()
     assert not verdict(calls_it, answer).ok
-    assert time.monotonic() - begin < 6
+    assert time.monotonic() - begin < 15
 
 
 def test_other_tasks_of_the_notebook_go_on() -> None:

@@ -45,7 +45,7 @@ async def answers(asker: list[str], provider: list[str]) -> bytes:
         for _ in range(50):  # the others learn of it over the routes
             try:
                 return (await client.request("S", timeout=1)).data
-            except nats.errors.NoRespondersError:
+            except (nats.errors.NoRespondersError, TimeoutError):
                 await asyncio.sleep(0.05)
         raise AssertionError("the members do not know each other's subscriptions")
     finally:
@@ -153,8 +153,8 @@ def test_without_a_majority_jetstream_is_not_usable(monkeypatch: pytest.MonkeyPa
     with NatsCluster(3, jetstream=True) as cluster:
         cluster.kill("n1")
         cluster.kill("n2")
-        monkeypatch.setattr("support.server.PATIENCE", 1.0)
-        with pytest.raises(TimeoutError, match="be usable together"):
+        with monkeypatch.context() as patch, pytest.raises(TimeoutError, match="be usable together"):
+            patch.setattr("support.server.PATIENCE", 1.0)
             cluster.wait()
 
 
@@ -183,7 +183,7 @@ def test_a_member_that_does_not_start_ends_the_start_of_all(monkeypatch: pytest.
     begin = time.monotonic()
     with pytest.raises(ServerError, match="n2 is broken"):
         NatsCluster(3, jetstream=True).start()
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 9  # it does not wait for the two others
 
 
 def test_an_unknown_cluster_is_named() -> None:

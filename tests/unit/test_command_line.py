@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 
 from support import notebooks
 from support.__main__ import app
+from support.child import PREFIX
 
 
 @pytest.fixture
@@ -85,8 +87,24 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
     assert "Example" in result.output
 
 
+def command_line(process: psutil.Process) -> list[str]:
+    """Its words; none if it has ended."""
+    with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+        return process.cmdline()
+    return []
+
+
+def runs(process: psutil.Process) -> bool:
+    """Whether it has not ended."""
+    with suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != "zombie"
+    return False
+
+
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs Unix signals")
-def test_ctrl_c_ends_a_run_with_all_that_it_started(eventually: Callable[..., None]) -> None:
+def test_ctrl_c_ends_a_run_with_all_that_it_started(
+    own_temporary_folder: Path, eventually: Callable[..., None]
+) -> None:
     """In the middle of part 3, with its servers running."""
     command = [sys.executable, "-m", "support", "run", "3"]
     run = subprocess.Popen(
@@ -94,14 +112,16 @@ def test_ctrl_c_ends_a_run_with_all_that_it_started(eventually: Callable[..., No
     )
     started = psutil.Process(run.pid)
     eventually(
-        lambda: any("nats-server" in each.name() for each in started.children(recursive=True)), timeout=30
+        lambda: any("--ports_file_dir" in command_line(each) for each in started.children(recursive=True)),
+        timeout=30,
     )
     below = started.children(recursive=True)
     os.killpg(run.pid, signal.SIGINT)
     said, _ = run.communicate(timeout=30)
     assert run.returncode == 130
     assert "Traceback" not in said
-    eventually(lambda: not any(each.is_running() and each.status() != "zombie" for each in below))
+    eventually(lambda: not any(runs(each) for each in below))
+    eventually(lambda: not list(own_temporary_folder.glob(f"{PREFIX}*")))  # of guards that came after that
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs Unix signals")
@@ -125,7 +145,7 @@ def test_whoever_ends_lab_ends_jupyterlab(tmp_path: Path, eventually: Callable[.
     port = re.findall(r"http://127\.0\.0\.1:(\d+)", log.read_text())[0]
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", int(port))), "somebody still serves it"
-    assert not any(each.is_running() and each.status() != "zombie" for each in below)
+    eventually(lambda: not any(runs(each) for each in below))
 
 
 @pytest.mark.parametrize("port", ["shell_port", "iopub_port"])
@@ -142,7 +162,7 @@ def test_a_kernel_whose_port_is_taken_is_started_again(
         return await launch(provisioner, command, **more)
 
     monkeypatch.setattr(LocalProvisioner, "launch_kernel", take_and_launch)
-    monkeypatch.setattr(notebooks, "STARTUP_TIMEOUT", 4)
+    monkeypatch.setattr(notebooks, "STARTUP_TIMEOUT", 8)
     with taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         result = notebooks.execute(folder / "01_good.ipynb")

@@ -136,7 +136,7 @@ def somebody_forgotten(prices: User, shop: User, guest: User) -> Config:
         (part2.bills_once_and_audits_all, one_bills_alone, "want one queue group"),
         (part2.bills_once_and_audits_all, billing_audits, "with both billing connections gone"),
         (part2.counts_all_heads, census(1.2), "✓ all names"),
-        (part2.counts_all_heads, census(0.15), "some are missing"),
+        (part2.counts_all_heads, census(0.15), "are missing: collect every answer"),
         (part2.counts_all_heads, census(2.5), "longer than 2 seconds"),
         (part2.counts_all_heads, census(1.2, order=False), "sort them"),
         (part2.counts_all_heads, first_only, "some are missing"),
