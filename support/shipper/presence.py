@@ -12,7 +12,7 @@ from nats.aio.msg import Msg
 from .positions import RefusedError
 
 NAME = "Shipper-Process"  # header: which process answers
-PATIENCE = 2.0  # seconds to wait for an answer; where nobody is, the server says so at once
+PATIENCE = 1.0  # seconds to wait for an answer; where nobody is, the server says so at once
 
 
 async def be_the_only_one(nc: Client, subject: str, *, process: str, said: str, otherwise: str) -> None:
