@@ -18,12 +18,19 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 import psutil
+from rich.progress import MofNCompleteColumn, Progress, TextColumn
 from world import World
 
 from support import Child, NatsServer
 
 HOSTS = ["web1.example.net", "web2.example.net", "db1.example.net", "mail"]
 PARTITIONS = 3
+LONG = 100  # kills from which on it shows how far it is
+COLUMNS = (
+    *Progress.get_default_columns(),
+    MofNCompleteColumn(),
+    TextColumn("{task.fields[written]:,.0f} MB written"),
+)
 
 
 class Proxy:
@@ -115,7 +122,9 @@ class Writer(threading.Thread):
         kind = self._random.randrange(20)
         if kind == 0:
             return self._random.randbytes(40).replace(b"\n", b"\0")
-        if kind == 1:
+        if (
+            self._random.randrange(2000) == 0
+        ):  # one a second: a soak is to last long, and not to fill the disk
             return b"x" * self._random.randrange(200_000)
         return b"y" * self._random.randrange(150) + b"\r" * (kind == 2)
 
@@ -185,9 +194,12 @@ class Storm:
         events: list[Callable[[], None]] = [self.kill_consumer, self.kill_server]
         events += [self.kill_producer] * 3 + [self.rotate] * 3 + [self.fill_disk, self.cut, self.forget]
         try:
-            while self.done["kills"] < self.kills:
-                time.sleep(self._random.uniform(0.2, 1.8) * self.pause)
-                self._random.choice(events)()
+            with Progress(*COLUMNS, disable=self.kills < LONG) as progress:
+                task = progress.add_task("killed", total=self.kills, written=0.0)
+                while self.done["kills"] < self.kills:
+                    time.sleep(self._random.uniform(0.2, 1.8) * self.pause)
+                    self._random.choice(events)()
+                    progress.update(task, completed=self.done["kills"], written=self.written / 1e6)
         finally:
             for writer in self._writers.values():
                 writer.stop()
