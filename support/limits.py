@@ -44,7 +44,11 @@ def full_disk(process: Running, folder: Path) -> Iterator[None]:
     to let the process write to no file beyond the size of the smallest one there (RLIMIT_FSIZE, prlimit(2));
     it then fails with EFBIG, "file too large", where a full disk gives ENOSPC. On other systems nobody
     can set that for another process, and the files are made read-only instead.
+
+    Raises ValueError if the process has ended.
     """
+    if process.pid is None:
+        raise ValueError("the process has ended: start it before its disk is full")
     files = [path for path in folder.rglob("*") if path.is_file() and not _hidden(path, folder)]
     if sys.platform == "linux":
         other = psutil.Process(process.pid)

@@ -67,3 +67,10 @@ def test_where_there_is_no_such_limit_files_are_made_read_only(
         with full_disk(writer, tmp_path):
             assert not log.stat().st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH)
         assert log.stat().st_mode == before
+
+
+def test_a_process_that_has_ended_is_refused_and_this_one_is_not_limited(tmp_path: Path) -> None:
+    with Child([sys.executable, "-c", ""]) as child:
+        child.wait()
+        with pytest.raises(ValueError, match="has ended: start it"), full_disk(child, tmp_path):
+            pass

@@ -1,7 +1,7 @@
 """The exercises of part 8: a wrong answer fails for the right reason."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -46,31 +46,18 @@ async def store_twice(message: Msg, store: Store) -> None:
     await message.ack()
 
 
-async def nak_it(message: Msg, store: Store) -> None:
-    try:
-        store(message.data)
-    except OSError:
-        await message.nak(delay=0.05)
-    else:
-        await message.ack()
+def where_full(answer: Callable[[Msg], Awaitable[None]]) -> Any:
+    """Acknowledge what is stored, and give `answer` where that fails."""
 
+    async def handle(message: Msg, store: Store) -> None:
+        try:
+            store(message.data)
+        except OSError:
+            await answer(message)
+        else:
+            await message.ack()
 
-async def nak_it_late(message: Msg, store: Store) -> None:
-    try:
-        store(message.data)
-    except OSError:
-        await message.nak(delay=1)
-    else:
-        await message.ack()
-
-
-async def end_it(message: Msg, store: Store) -> None:
-    try:
-        store(message.data)
-    except OSError:
-        await message.term()
-    else:
-        await message.ack()
+    return handle
 
 
 async def four_tries(message: Msg, store: Store) -> None:
@@ -183,11 +170,15 @@ def only_the_last(file: Path, message: Msg) -> None:
     ("given", "answer", "said"),
     [
         (part8.stores_then_acknowledges, store_first, "✓ 10 lines stored"),
-        (part8.stores_then_acknowledges, nak_it, "✓ 10 lines stored"),
-        (part8.stores_then_acknowledges, nak_it_late, "✓ 10 lines stored"),
+        (part8.stores_then_acknowledges, where_full(lambda m: m.nak(delay=0.05)), "✓ 10 lines stored"),
+        (part8.stores_then_acknowledges, where_full(lambda m: m.nak(delay=1)), "✓ 10 lines stored"),
         (part8.stores_then_acknowledges, ack_first, "3 of 10 lines were given up and never stored"),
         (part8.stores_then_acknowledges, ack_in_any_case, "3 of 10 lines were given up and never stored"),
-        (part8.stores_then_acknowledges, end_it, "3 of 10 lines were given up and never stored"),
+        (
+            part8.stores_then_acknowledges,
+            where_full(lambda m: m.term()),
+            "3 of 10 lines were given up and never stored",
+        ),
         (part8.stores_then_acknowledges, four_tries, "1 of 10 lines were given up and never stored"),
         (part8.stores_then_acknowledges, never_ack, "the server does not know it: acknowledge each"),
         (part8.stores_then_acknowledges, store_twice, "10 lines were stored twice"),
