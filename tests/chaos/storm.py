@@ -122,9 +122,7 @@ class Writer(threading.Thread):
         kind = self._random.randrange(20)
         if kind == 0:
             return self._random.randbytes(40).replace(b"\n", b"\0")
-        if (
-            self._random.randrange(2000) == 0
-        ):  # one a second: a soak is to last long, and not to fill the disk
+        if self._random.randrange(2000) == 0:  # one a second, so that a soak does not fill the disk
             return b"x" * self._random.randrange(200_000)
         return b"y" * self._random.randrange(150) + b"\r" * (kind == 2)
 
